@@ -30,6 +30,7 @@ from gateway.openapi_parts import (
     responses,
 )
 from gateway.problems import PROBLEMS, URN
+from gateway.records import LONGEST_PERSON
 
 #: Content types of the parts of a form.
 _ENCODING = {"file": {"contentType": ", ".join(IMAGE_TYPES)}, "attributes": {"contentType": "application/json"}}
@@ -132,7 +133,7 @@ def _batch() -> dict[str, Any]:
 
 def _label(words: list[str], more: dict[str, Any]) -> dict[str, Any]:
     text = {**TEXT, "minLength": 1}
-    names = ("frame_id", "part_id", "station", "camera_id", "sampled_because", "labelled_by")
+    names = ("frame_id", "part_id", "station", "camera_id", "sampled_because")
     return {
         "type": "object",
         "required": ["truth"],
@@ -142,6 +143,7 @@ def _label(words: list[str], more: dict[str, Any]) -> dict[str, Any]:
         "properties": {
             "truth": {"type": "string", "enum": words},
             **dict.fromkeys(names, text),
+            "labelled_by": {**text, "maxLength": LONGEST_PERSON, "description": "Person or test."},
             **more,
             "note": {"type": "string", "maxLength": 10_000},
             "labelled_at_us": {
