@@ -30,7 +30,9 @@ from schemas.errors import SettingsError
 from schemas.text import shown
 
 SCOPES = ("inspect", "read", "label")
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+#: Longest name of a client, in characters.
+LONGEST_CLIENT = 40
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_CLIENT}}}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _KNOWN = {"token_sha256", "scopes", "stations", "key_required"}
 
@@ -170,7 +172,7 @@ def read_clients(path: Path, default_station: str) -> Clients:
 
 def _check_name(name: object) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or "--" in name:
-        raise SettingsError(f"client {name!r}: 1 to 40 letters, digits, '_' or '-', and no '--'")
+        raise SettingsError(f"client {name!r}: 1 to {LONGEST_CLIENT} letters, digits, '_' or '-', and no '--'")
     return name
 
 

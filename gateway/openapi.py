@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any
 
 from gateway.avro_json import record_schema
@@ -16,9 +17,11 @@ from gateway.openapi_parts import (
     INSPECTION,
     LOCATION,
     OPEN_PAGE,
+    PNG_EXAMPLE,
     REQUEST_HEADERS,
     TEXT,
     WAIT,
+    body_kind,
     json_answer,
     parameter,
     problem_answer,
@@ -27,6 +30,7 @@ from gateway.openapi_parts import (
     responses,
 )
 from gateway.problems import PROBLEMS, URN
+from gateway.records import LONGEST_PERSON
 
 #: Content types of the parts of a form.
 _ENCODING = {"file": {"contentType": ", ".join(IMAGE_TYPES)}, "attributes": {"contentType": "application/json"}}
@@ -94,6 +98,7 @@ def _batch() -> dict[str, Any]:
         },
     }
     listed = {"type": "array", "items": entry, "maxItems": MOST_IMAGES}
+    lines = (json.dumps({"image": PNG_EXAMPLE, "part_id": part}) + "\n" for part in ("P-77", "P-78"))
     files = {"type": "array", "items": BINARY, "minItems": 1, "maxItems": MOST_IMAGES}
     form = {
         "type": "object", "required": ["file"], "additionalProperties": False,
@@ -110,7 +115,7 @@ def _batch() -> dict[str, Any]:
                 "required": True,
                 "content": {
                     FORM_TYPE: {"schema": form, "encoding": _ENCODING},
-                    NDJSON_TYPE: {"schema": {"type": "string"}},
+                    NDJSON_TYPE: body_kind({"type": "string"}, two_images="".join(lines)),
                 },
             },
             "responses": responses(
@@ -128,7 +133,7 @@ def _batch() -> dict[str, Any]:
 
 def _label(words: list[str], more: dict[str, Any]) -> dict[str, Any]:
     text = {**TEXT, "minLength": 1}
-    names = ("frame_id", "part_id", "station", "camera_id", "sampled_because", "labelled_by")
+    names = ("frame_id", "part_id", "station", "camera_id", "sampled_because")
     return {
         "type": "object",
         "required": ["truth"],
@@ -138,6 +143,7 @@ def _label(words: list[str], more: dict[str, Any]) -> dict[str, Any]:
         "properties": {
             "truth": {"type": "string", "enum": words},
             **dict.fromkeys(names, text),
+            "labelled_by": {**text, "maxLength": LONGEST_PERSON, "description": "Person or test."},
             **more,
             "note": {"type": "string", "maxLength": 10_000},
             "labelled_at_us": {
@@ -155,11 +161,16 @@ def _labels() -> dict[str, Any]:
             _label(["defective", "bad", "nok", "not_ok", "ng", "fail"], defect),
         ]
     }
+    good = {"truth": "good", "part_id": "P-77", "station": "press", "camera_id": "top", "labelled_by": "ann"}
+    defective = {"truth": "defective", "frame_id": "press.top.60a24181e4000.00000012", "defect": "crack"}
     return {
         "post": {
             "operationId": "label",
             "summary": "Publish the truth about a frame or a part",
-            "requestBody": {"required": True, "content": {"application/json": {"schema": label}}},
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": body_kind(label, good_part=good, defective_frame=defective)},
+            },
             "responses": responses(
                 {"201": json_answer("The label, as published.", record_schema("label"))}, (*ALWAYS, 408, 413, 415, 422)
             ),

@@ -9,11 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.bodies import Body
+from gateway.clients import LONGEST_CLIENT
 from gateway.json_body import read_json
 from gateway.line import GatewayLine
 from gateway.outcome import decision_values
 from gateway.problems import Problem
-from operations.labels.make import LabelError, camera_of, make_label
+from operations.labels.make import MAX_NAME, LabelError, camera_of, make_label
 from operations.labels.publish import publish_labels
 from schemas.avro_values import as_values
 from schemas.errors import BrokerUnavailable, InspectionError
@@ -29,6 +30,8 @@ _TEXTS = (
     "truth", "frame_id", "part_id", "station", "camera_id", "defect", "sampled_because", "note", "labelled_by",
 )  # fmt: skip
 _MAY_BE_EMPTY = ("defect", "note")
+#: Longest `labelled_by` of a request: the label has the name of the client and a slash before it.
+LONGEST_PERSON = MAX_NAME - LONGEST_CLIENT - 1
 
 
 class RecordRequests:
@@ -99,7 +102,9 @@ class RecordRequests:
                     "camera_id",
                 )
             texts["station"], texts["camera_id"] = camera
-        person = texts.pop("labelled_by", None)
+        person = texts.pop("labelled_by", "")
+        if len(person) > LONGEST_PERSON:
+            raise Problem("invalid-label", f"labelled_by: more than {LONGEST_PERSON} characters")
         by = "/".join(name for name in (client, person) if name) or "local"
         try:
             return make_label(

@@ -18,6 +18,7 @@ from infra.broker import LocalBroker
 from schemas import KafkaSettings, known_secrets
 from schemas.topics import TOPICS
 from tests.support.packages import make_package
+from tests.support.programs import Programs
 from tests.support.secured import SecuredBroker, make_secured_broker
 
 __all__ = ["make_package"]
@@ -116,6 +117,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def unique() -> str:
     """A prefix for topics, groups and files that no other test has."""
     return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def programs(unique: str, tmp_path: Path) -> Iterator[Programs]:
+    """Programs of a line, not connected yet. They end with the test."""
+    found = Programs(tmp_path, unique)
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from gateway.openapi_parts import (
     FIELDS,
     LOCATION,
     OPEN_PAGE,
+    PNG_EXAMPLE,
     REQUEST_HEADERS,
+    body_kind,
     json_answer,
     parameter,
     query_parameter,
@@ -23,8 +25,6 @@ from gateway.openapi_parts import (
 )  # fmt: skip
 
 _INFER = (*ALWAYS, 408, 409, 413, 415, 422, 429, 502, 504)
-#: A white PNG of one pixel.
-_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
 _BASE64 = {
     "type": "string", "format": "byte", "contentEncoding": "base64",
     "description": "The image: JPEG, PNG, TIFF or BMP, in base64.",
@@ -83,7 +83,14 @@ def _infer(operation: str) -> dict[str, Any]:
         LENGTH_HEADER, "header", {"type": "integer", "minimum": 1},
         "Length of the JSON object in bytes, if binary tensors follow it.",
     )  # fmt: skip
-    request = {"inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [1], "data": [_PNG]}]}
+    tensor = {"name": INPUT, "datatype": "BYTES"}
+    one_image = {"inputs": [{**tensor, "shape": [1], "data": [PNG_EXAMPLE]}]}
+    two_images = {
+        "id": "request-7",
+        "parameters": {"lot": "L-3", "attributes": '{"shift": "2"}', "deadline_ms": 10_000},
+        "inputs": [{**tensor, "shape": [2], "data": [PNG_EXAMPLE, PNG_EXAMPLE]}],
+        "outputs": [{"name": "action"}, {"name": "score"}],
+    }
     answer = json_answer("Verdicts on all images, in time.", ref("InferResponse"), _HEADERS)
     answer["content"]["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     return {
@@ -97,7 +104,7 @@ def _infer(operation: str) -> dict[str, Any]:
             "requestBody": {
                 "required": True,
                 "content": {
-                    "application/json": {"schema": ref("InferRequest"), "example": request},
+                    "application/json": body_kind(ref("InferRequest"), one_image=one_image, two_images=two_images),
                     "application/octet-stream": {"schema": BINARY | {"description": "JSON object and binary tensor."}},
                 },
             },
@@ -108,6 +115,9 @@ def _infer(operation: str) -> dict[str, Any]:
 
 def _predict(operation: str) -> dict[str, Any]:
     answer = json_answer("Verdicts on all images, in time.", ref("PredictResponse"), LOCATION)
+    encoded = {"b64": PNG_EXAMPLE}
+    rows = {"signature_name": SIGNATURE, "instances": [{INPUT: encoded}, {INPUT: encoded}]}
+    columns = {"inputs": {INPUT: [encoded, encoded]}}
     return {
         "post": {
             "operationId": operation,
@@ -117,7 +127,9 @@ def _predict(operation: str) -> dict[str, Any]:
             "requestBody": {
                 "required": True,
                 "content": {
-                    "application/json": {"schema": ref("PredictRequest"), "example": {"instances": [{"b64": _PNG}]}}
+                    "application/json": body_kind(
+                        ref("PredictRequest"), one_image={"instances": [encoded]}, rows=rows, columns=columns
+                    )
                 },
             },
             "responses": responses({"200": answer}, _INFER, foreign=True),

@@ -10,64 +10,47 @@ import subprocess
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Producer
 
 from actuators.belt_file import BeltFile
-from infra.demo.processes import inspection_command
 from schemas import Decision, DriftEvent, DriftType, Frame, KafkaSettings
 from schemas.codec import encode
 from tests.support.gate_records import make_decision, make_frame, now_us
+from tests.support.programs import Programs
 from tests.support.records import DRIFT_EVENT
 
 
 class Process:
     """`inspection actuate` in a process of its own, with one state directory and one journal over all its lives."""
 
-    def __init__(self, line: KafkaSettings, directory: Path, repository: Path) -> None:
+    def __init__(self, line: KafkaSettings, programs: Programs) -> None:
         self.line = line
-        self.state_dir = directory / "state"
-        self._journal = directory / "gate.jsonl"
-        self._log = directory / "gate.log"
-        self._repository = repository
-        self._process: subprocess.Popen[bytes] | None = None
+        self.programs = programs
+        self.process: subprocess.Popen[bytes] | None = None
+        programs.connect("", {"bootstrap.servers": line.bootstrap_servers})
         self._producer = Producer(
             {"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "enable.idempotence": True}
         )
 
     def start(self, *options: str) -> None:
-        arguments = ["--bootstrap-servers", self.line.bootstrap_servers, "--prefix", self.line.prefix]
-        arguments += ["--journal", str(self._journal), "--state-dir", str(self.state_dir), *options]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                inspection_command("actuate", *arguments),
-                cwd=self._repository,
-                env={"PYTHONPATH": str(self._repository), "PATH": "/usr/bin:/bin"},
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
-        await_(lambda: "gate ready" in self.log or self._process.poll() is not None)
-        assert self._process.poll() is None, self.log
+        files = ("--journal", str(self.programs.journal), "--state-dir", str(self.programs.gate_state))
+        self.process = self.programs.start("actuate", *files, *options, until="gate ready")
 
     def kill(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait(10)
-            self._process = None
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
 
     @property
     def log(self) -> str:
-        return self._log.read_text()
+        return self.programs.log("actuate")
 
     @property
     def acts(self) -> list[dict[str, object]]:
-        if not self._journal.exists():
-            return []
-        lines = self._journal.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
+        return self.programs.acts()
 
     def publish(self, *records: Frame | Decision | DriftEvent) -> None:
         topics = {Frame: self.line.frames, Decision: self.line.decisions, DriftEvent: self.line.drift}
@@ -88,19 +71,7 @@ class Process:
 
     def gate(self, *arguments: str) -> tuple[int, str, str]:
         """`inspection gate ...`: exit status, standard output, standard error."""
-        return self.inspection("gate", *arguments, "--state-dir", str(self.state_dir))
-
-    def inspection(self, *arguments: str) -> tuple[int, str, str]:
-        """`inspection ...`: the same."""
-        done = subprocess.run(
-            inspection_command(*arguments),
-            cwd=self._repository,
-            env={"PYTHONPATH": str(self._repository), "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = self.programs.call("gate", *arguments, "--state-dir", str(self.programs.gate_state))
         return done.returncode, done.stdout, done.stderr
 
 
@@ -112,10 +83,8 @@ def await_(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 @pytest.fixture
-def process(line: KafkaSettings, tmp_path: Path, repository: Path) -> Iterator[Process]:
-    made = Process(line, tmp_path, repository)
-    yield made
-    made.kill()
+def process(line: KafkaSettings, programs: Programs) -> Process:
+    return Process(line, programs)
 
 
 @pytest.mark.broker
@@ -200,8 +169,6 @@ def test_a_fault_ends_by_a_person_only(process: Process) -> None:
 @pytest.mark.faults
 def test_drift_diverts_or_stops_until_a_person_has_looked(process: Process) -> None:
     """The whole way: drift topic, gate, `inspection drift ack`, `inspection gate reset`, restarts in between."""
-    line = process.line
-    where = ["--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix]
     options = ["--belt-ms", "1200", "--http-port", "0", "--drift-type", "data", "--on-drift"]
     opened = dataclasses.replace(DRIFT_EVENT, station="s", camera_id="cam")
     process.publish(opened, dataclasses.replace(opened, episode_id="c", drift_type=DriftType.CONCEPT, camera_id="x"))
@@ -216,7 +183,7 @@ def test_drift_diverts_or_stops_until_a_person_has_looked(process: Process) -> N
     process.start(*options, "stop")
     await_(lambda: "FAULT: drift on s/cam: brightness fell" in process.log)
     assert process.pass_part("b", decided=True) == ("REJECT", "failsafe-fault")
-    assert process.inspection("drift", "ack", "e", "--note", "lamp", "--by", "eva", *where)[0] == 0
+    process.programs.run("drift", "ack", "e", "--note", "lamp", "--by", "eva")
     await_(lambda: metric(process, "inspection_gate_drift_open_episodes") == 0)
     assert process.pass_part("c", decided=True) == ("REJECT", "failsafe-fault")
     status, out, err = process.gate("reset", "--note", "lamp replaced", "--who", "eva")
@@ -252,7 +219,7 @@ def test_views_texts_without_a_part_a_belt_that_stands_and_a_gate_that_slept(pro
     assert metric(process, "inspection_gate_repeated_triggers_total") == repeated
 
     send("on the belt", "f2")
-    BeltFile(process.state_dir).stop("eva", "jam")  # what `inspection gate suspend` does, without its start
+    BeltFile(process.programs.gate_state).stop("eva", "jam")  # what `inspection gate suspend` does, without its start
     await_(lambda: metric(process, "inspection_gate_belt_stopped") == 1)
     time.sleep(1.5)
     assert not any(act["part_key"] == "on the belt" for act in process.acts)
@@ -261,10 +228,10 @@ def test_views_texts_without_a_part_a_belt_that_stands_and_a_gate_that_slept(pro
 
     send("passed", "f3")
     time.sleep(0.4)  # the decision is with the gate, and the part 0.8 s before it
-    assert process._process is not None
-    process._process.send_signal(signal.SIGSTOP)
+    assert process.process is not None
+    process.process.send_signal(signal.SIGSTOP)
     time.sleep(2.0)
-    process._process.send_signal(signal.SIGCONT)
+    process.process.send_signal(signal.SIGCONT)
     assert reason("passed") == ["failsafe-passed"]
     assert metric(process, "inspection_gate_gaps_total") >= 1
     assert process.pass_part("afterwards", decided=True) == ("ACCEPT", "decided")
@@ -278,13 +245,8 @@ def metric(process: Process, name: str) -> float:
     return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
 
 
-def test_no_gate_there_is_one_line(process_without_broker: Process) -> None:
+def test_no_gate_there_is_one_line(programs: Programs) -> None:
     for command in (["status"], ["reset", "--note", "looked"]):
-        status, _, err = process_without_broker.gate(*command)
-        assert (status, err.count("\n")) == (1, 1)
-        assert "no gate has kept its state" in err
-
-
-@pytest.fixture
-def process_without_broker(tmp_path: Path, repository: Path) -> Process:
-    return Process(KafkaSettings("127.0.0.1:1"), tmp_path, repository)
+        done = programs.call("gate", *command, "--state-dir", str(programs.gate_state))
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "no gate has kept its state" in done.stderr

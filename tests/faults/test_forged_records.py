@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,7 +86,7 @@ class ForgedLine:
 
 
 @pytest.fixture
-def forged(line: KafkaSettings, tmp_path: Path) -> Iterator[ForgedLine]:
+def forged(programs: Programs, line: KafkaSettings, tmp_path: Path) -> ForgedLine:
     trust, holders = tmp_path / "trust", {"": line}
     trust.mkdir()
     for name, (role, cameras) in KEYS.items():
@@ -95,21 +94,20 @@ def forged(line: KafkaSettings, tmp_path: Path) -> Iterator[ForgedLine]:
         holders[name] = dataclasses.replace(line, signing_key=str(made.private))
         if name != "late":
             shutil.copy(made.public, trust)
-    programs = Programs(tmp_path, line.prefix, line.bootstrap_servers)
     believes = {"INSPECTION_TRUST": str(trust)}
     programs.variables = {
         "worker": {"INSPECTION_SIGNING_KEY": str(holders["worker"].signing_key), **believes},
-        "actuate": believes,
-        "dead-letters": {"INSPECTION_SIGNING_KEY": str(holders["ann"].signing_key)},
+        "gate": believes,
+        "operator": {"INSPECTION_SIGNING_KEY": str(holders["ann"].signing_key)},
     }
-    yield ForgedLine(programs, holders, trust)
-    programs.close()
+    programs.connect("", {"bootstrap.servers": line.bootstrap_servers})
+    return ForgedLine(programs, holders, trust)
 
 
 def test_forged_and_repeated_records_fail_safe(forged: ForgedLine, fault_row: Callable[..., None]) -> None:
     programs, kafka = forged.programs, forged.kafka
-    worker = programs.worker()
-    gate = programs.gate("--json", belt_ms=8_000)
+    programs.worker()
+    programs.gate("--json", belt_ms=8_000)
     real = make_frame(1)
     forged.send("cam1", real)
     assert forged.decision(real).result_state is ResultState.COMPLETED
@@ -128,7 +126,7 @@ def test_forged_and_repeated_records_fail_safe(forged: ForgedLine, fault_row: Ca
     late = frame
 
     # Decisions that no worker has signed, while no worker runs: the part gets the fail-safe.
-    programs.stop(worker)
+    programs.stop("worker")
     alone = make_frame(6)
     forged.send("cam1", alone)
     true = forged.decision(real)
@@ -147,9 +145,9 @@ def test_forged_and_repeated_records_fail_safe(forged: ForgedLine, fault_row: Ca
     forged.send_bytes("", kafka.decisions, message.key, message.value, message.headers)
     assert forged.act(alone)["why"] == "failsafe-missing"
     assert forged.act(alone)["action"] == "REJECT"
-    programs.stop(gate)
-    assert report_of(programs)["consumer"]["untrusted"] == 4
-    gate = programs.gate("--json", belt_ms=8_000)
+    programs.stop("actuate")
+    assert programs.report("actuate")["consumer"]["untrusted"] == 4
+    programs.gate("--json", belt_ms=8_000)
     forged.send_bytes("", kafka.decisions, message.key, message.value, message.headers)
 
     # A header that claims a retry frees no frame of its deadline, unless an operator has signed it.
@@ -170,10 +168,9 @@ def test_forged_and_repeated_records_fail_safe(forged: ForgedLine, fault_row: Ca
     )  # fmt: skip
     count += 2
     assert forged.decision(late, count).result_state is ResultState.ABORTED
-    retry = programs.start("dead-letters", "retry", letter_id)
-    assert retry.wait(PATIENCE_S) == 0, programs.logs()[-3000:]
+    programs.run("dead-letters", "retry", letter_id)
     assert forged.decision(late, count + 1).result_state is ResultState.COMPLETED
-    programs.stop(gate)
+    programs.stop("actuate")
     parts = [act["part_key"] for act in programs.acts()]
     assert parts.count(real.frame_id) == parts.count(alone.frame_id) == 1
     fault_row("forged records", forged=10, accepted=0)
@@ -186,11 +183,3 @@ def signature_of(holder: KafkaSettings, frame: Frame) -> dict[str, bytes]:
     [(name, value)] = signer.headers(holder.frames, frame.key.encode(), Codec().encode(frame), [])
     assert isinstance(value, bytes)
     return {name: value}
-
-
-def report_of(programs: Programs) -> dict[str, dict[str, object]]:
-    """Return the report that the gate has printed at its end."""
-    [log] = sorted(programs.folder.glob("actuate-*.log"))
-    text = log.read_text()
-    found: dict[str, dict[str, object]] = json.loads(text[text.index("\n{") :])
-    return found

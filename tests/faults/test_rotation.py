@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from schemas.errors import BrokerRefused
 from schemas.private_files import replace_private
 from schemas.roles import Principals
 from tests.support.faults import await_progress
-from tests.support.programs import FRAMES, PATIENCE_S, Programs
+from tests.support.programs import PATIENCE_S, Programs
 from tests.support.secured import SecuredBroker, make_secured_broker
 from transport.acl_setup import apply_acls
 from transport.admin import list_topics
@@ -40,14 +40,8 @@ pytestmark = [pytest.mark.broker, pytest.mark.faults, pytest.mark.long]
 #: The broker asks for the password of an open connection again after this time.
 REAUTH_MS = 5_000
 OLD, NEW = "o1d-pass-of-the-suite-", "n3w-pass-of-the-suite-"
-PROGRAMS = {"produce": "camera", "worker": "worker", "actuate": "gate"}
-
-
-@pytest.fixture
-def programs(tmp_path: Path, unique: str) -> Iterator[Programs]:
-    found = Programs(tmp_path, unique)
-    yield found
-    found.close()
+ROLES = ("camera", "worker", "gate")
+FPS, FRAMES = 10, 300
 
 
 def check_accounts(kafka: KafkaSettings, programs: Programs, frames: int) -> None:
@@ -81,22 +75,22 @@ def test_a_new_password(
     with secured.broker:
         admin = secured.settings(unique)
         secured.create_topics(unique)
-        users = {command: f"{unique}-{role}" for command, role in PROGRAMS.items()}
-        for command, user in users.items():
-            secured.add_user(user, OLD + command)
-            programs.connect(command, secured.lines_of(user, OLD + command))
-        apply_acls(admin, Principals({PROGRAMS[name]: (user,) for name, user in users.items()}, {"worker": unique}))
+        users = {role: f"{unique}-{role}" for role in ROLES}
+        for role, user in users.items():
+            secured.add_user(user, OLD + role)
+            programs.connect(role, secured.lines_of(user, OLD + role))
+        apply_acls(admin, Principals({role: (user,) for role, user in users.items()}, {"worker": unique}))
         programs.worker()
-        gate = programs.gate()
-        old = secured.settings(unique, secured.lines_of(users["actuate"], OLD + "actuate"))
+        programs.gate()
+        old = secured.settings(unique, secured.lines_of(users["gate"], OLD + "gate"))
         refused: list[KafkaError] = []
         stale = make_consumer(old, {"group.id": "unused-stale", "error_cb": refused.append})
         stale.list_topics(timeout=30)
-        camera = programs.camera()
+        camera = programs.camera(FRAMES, FPS)
         await_progress(admin)
-        for command, user in users.items():
-            secured.add_user(user, NEW + command)
-            programs.connect(command, secured.lines_of(user, NEW + command))
+        for role, user in users.items():
+            secured.add_user(user, NEW + role)
+            programs.connect(role, secured.lines_of(user, NEW + role))
         began_s = time.monotonic()
         while not any(error.code() == KafkaError._AUTHENTICATION for error in refused):
             assert time.monotonic() - began_s < PATIENCE_S
@@ -107,9 +101,9 @@ def test_a_new_password(
             list_topics(old)
         assert camera.wait(PATIENCE_S) == 0, programs.logs()[-4000:]
         programs.await_acts(FRAMES)
-        programs.stop(gate)
+        programs.stop("actuate")
         check_accounts(admin, programs, FRAMES)
-        assert programs.logs().count("a new password for") >= len(PROGRAMS)
+        assert programs.logs().count("a new password for") >= len(ROLES)
         for password in (OLD, NEW):
             assert password not in programs.logs()
         fault_row("rotation of passwords", frames=FRAMES, lost=0, open_connection_refused_s=refused_s)
@@ -159,11 +153,11 @@ def test_new_certificates(
     with secured.broker:
         admin = secured.settings(unique)
         secured.create_topics(unique)
-        for command in PROGRAMS:
-            programs.connect(command, lines("client"))
-        worker = programs.worker()
-        gate = programs.gate()
-        camera = programs.camera()
+        for role in ROLES:
+            programs.connect(role, lines("client"))
+        programs.worker()
+        programs.gate()
+        camera = programs.camera(FRAMES, FPS)
         await_progress(admin)
         # 1. The broker believes both authorities. 2. It shows a new certificate. 3. Each program starts with a new one.
         replace_private(trust, both.read_bytes())
@@ -177,15 +171,15 @@ def test_new_certificates(
             assert time.monotonic() < end_s
             time.sleep(0.1)
         fresh = write("fresh", next_authority.issue("press-1", []))
-        for command in PROGRAMS:
-            programs.connect(command, fresh)
+        for role in ROLES:
+            programs.connect(role, fresh)
         programs.worker()
-        programs.stop(worker)
+        programs.stop("worker")
         assert camera.wait(PATIENCE_S) == 0, programs.logs()[-4000:]
         programs.await_acts(FRAMES)
-        programs.stop(gate)
-        gate = programs.gate()
-        camera = programs.camera()
+        programs.stop("actuate")
+        programs.gate()
+        camera = programs.camera(FRAMES, FPS)
         # 4. The old authority goes: its certificates are refused.
         replace_private(trust, next_authority.certificate)
         reload(secured, "ssl.truststore.location", trust)
@@ -193,7 +187,7 @@ def test_new_certificates(
         assert watermarks(secured.settings(unique, fresh), f"{unique}.frames")
         assert camera.wait(PATIENCE_S) == 0, programs.logs()[-4000:]
         programs.await_acts(2 * FRAMES)
-        programs.stop(gate)
+        programs.stop("actuate")
         check_accounts(admin, programs, 2 * FRAMES)
         fault_row("rotation of certificates", frames=2 * FRAMES, lost=0, old_refused_s=refused_s)
 
@@ -217,15 +211,14 @@ def test_a_new_signing_key(
     key = tmp_path / "camera.key"
     replace_private(key, made["old"].private.read_bytes())
     programs.variables = {
-        "produce": {"INSPECTION_SIGNING_KEY": str(key)},
+        "camera": {"INSPECTION_SIGNING_KEY": str(key)},
         "worker": {"INSPECTION_SIGNING_KEY": str(made["worker"].private), "INSPECTION_TRUST": str(trust)},
-        "actuate": {"INSPECTION_TRUST": str(trust)},
+        "gate": {"INSPECTION_TRUST": str(trust)},
     }
-    for variables in programs.variables.values():
-        variables["INSPECTION_BOOTSTRAP_SERVERS"] = line.bootstrap_servers
+    programs.connect("", {"bootstrap.servers": line.bootstrap_servers})
     programs.worker()
-    gate = programs.gate()
-    camera = programs.camera()
+    programs.gate()
+    camera = programs.camera(FRAMES, FPS)
     await_progress(line)
     shutil.copy(made["new"].public, trust)
     end_s = time.monotonic() + PATIENCE_S
@@ -256,7 +249,7 @@ def test_a_new_signing_key(
         producer.flush(30)
         assert time.monotonic() < end_s + PATIENCE_S, programs.logs()[-4000:]
         time.sleep(0.5)
-    programs.stop(gate)
+    programs.stop("actuate")
     fault_row("rotation of a signing key", frames=FRAMES, lost=0)
 
 

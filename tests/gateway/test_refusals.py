@@ -15,6 +15,7 @@ import pytest
 
 from gateway.clients import read_clients, token_hash
 from gateway.problems import PROBLEMS, URN
+from gateway.records import LONGEST_PERSON
 from infra.broker import LocalBroker
 from schemas import KafkaSettings
 from schemas.errors import SettingsError
@@ -203,6 +204,16 @@ def test_tokens_state_who_may_do_what(guarded: RunningGateway) -> None:
     own = "/v1/inspections/http.press-7--guarded--0.1.00000000"
     assert asked("GET", own, None, **press) == (404, "unknown-inspection")
     assert guarded.ask("GET", "/health", Host="gateway.plant").status == 200
+
+
+def test_a_person_has_room_beside_the_name_of_any_client(guarded: RunningGateway) -> None:
+    label = {"truth": "good", "part_id": "P", "station": "s", "camera_id": "c"}
+    for length, status in ((LONGEST_PERSON, 201), (LONGEST_PERSON + 1, 422)):
+        body = json.dumps({**label, "labelled_by": "a" * length})
+        headers = {"Authorization": "Bearer mes token", "Content_Type": "application/json"}
+        answer = guarded.ask("POST", "/v1/labels", body, **headers)
+        assert answer.status == status, answer.data
+    assert answer.json["detail"] == "labelled_by: more than 459 characters"
 
 
 def test_two_keys_are_refused_and_one_that_is_said_twice_counts(gateway: RunningGateway) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +13,10 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from infra.broker import LocalBroker
-from infra.demo.processes import inspection_command
 from schemas import DeadLetter, KafkaSettings, Verdict
 from schemas.codec import encode
 from tests.support.mirror_maker import MirrorMaker
+from tests.support.programs import Programs
 from tests.support.quality_lines import EPOCH_US, decision
 from tests.support.quality_records import make_label
 from tests.support.secured import PASSWORDS, STRANGER, SecuredBroker
@@ -48,24 +46,12 @@ def publish(kafka: KafkaSettings, topic: str, values: list[bytes]) -> None:
     assert producer.flush(60) == 0
 
 
-def run(env: dict[str, str], *command: str) -> str:
-    """Run a command, and return its output."""
-    done = subprocess.run(
-        inspection_command(*command), capture_output=True, text=True, env=env, timeout=PATIENCE_S, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def await_audit(mirror: MirrorMaker, env: dict[str, str], frames: int) -> dict[str, int]:
+def await_audit(mirror: MirrorMaker, centre: Programs, frames: int) -> dict[str, int]:
     """Wait until the centre has a decision on so many frames, and return the total of its audit."""
     until_s = time.monotonic() + PATIENCE_S
     while True:
         mirror.check()
-        done = subprocess.run(
-            inspection_command("audit", "--without-frames", "--json"), capture_output=True, text=True, env=env,
-            timeout=PATIENCE_S, check=False,
-        )  # fmt: skip
+        done = centre.call("audit", "--without-frames", "--json")
         total: dict[str, int] = json.loads(done.stdout)["total"] if done.stdout else {}
         if total.get("frames") == frames:
             assert done.returncode == 0, done.stderr
@@ -75,7 +61,7 @@ def await_audit(mirror: MirrorMaker, env: dict[str, str], frames: int) -> dict[s
 
 
 def test_answers_go_to_the_centre_and_images_stay(
-    secured: SecuredBroker, centre: LocalBroker, tmp_path: Path, unique: str, repository: Path
+    secured: SecuredBroker, centre: LocalBroker, programs: Programs, tmp_path: Path, unique: str, repository: Path
 ) -> None:
     line = secured.settings(unique)
     secured.create_topics(unique)
@@ -86,16 +72,12 @@ def test_answers_go_to_the_centre_and_images_stay(
     secured.environment(tmp_path / "line.properties", secured.properties(STRANGER))
     (tmp_path / "centre.properties").write_text(f"bootstrap.servers={centre.bootstrap_servers}\n")
     files = [f"--{name}={tmp_path / name}.properties" for name in ("line", "centre")]
-    here = {name: value for name, value in os.environ.items() if not name.startswith("INSPECTION_KAFKA")}
-    options = ["--line-name", "hall1", "--copies", "1", "--prefix", unique]
+    options = ["--line-name", "hall1", "--copies", "1"]
     config = tmp_path / "mirror.properties"
-    config.write_text(run(here, "topics", "mirror-config", *files, *options))
+    config.write_text(programs.run("topics", "mirror-config", *files, *options))
     mirror = MirrorMaker(tmp_path, repository / "infra/locks/mirror.lock", config)
-    at_centre = {
-        **here,
-        "INSPECTION_BOOTSTRAP_SERVERS": centre.bootstrap_servers,
-        "INSPECTION_PREFIX": f"hall1.{unique}",
-    }
+    at_centre = Programs(tmp_path, f"hall1.{unique}")
+    at_centre.connect("", {"bootstrap.servers": centre.bootstrap_servers})
     try:
         publish(line, line.decisions, [encode(decision(number)) for number in range(200)])
         publish(line, line.labels, [encode(make_label(number, Verdict.OK)) for number in range(40)])
@@ -113,15 +95,15 @@ def test_answers_go_to_the_centre_and_images_stay(
         publish(line, line.decisions, [encode(decision(number)) for number in range(400, 500)])
         # It goes on with a certificate in place of the password: its key comes by reference too.
         secured.environment(tmp_path / "line.properties", secured.mutual())
-        config.write_text(run(here, "topics", "mirror-config", *files, *options))
+        config.write_text(programs.run("topics", "mirror-config", *files, *options))
         assert "hall1.ssl.keystore.key = ${directory:" in config.read_text()
         mirror.start()
         total = await_audit(mirror, at_centre, 500)
         assert (total["decided"], total["gaps"], total["conflicts"], total["unaccounted"]) == (500, 0, 0, 0)
-        [quality] = json.loads(run(at_centre, "quality", "--json"))["figures"]
+        [quality] = json.loads(at_centre.run("quality", "--json"))["figures"]
         assert (quality["camera"], quality["parts"], quality["labelled"]) == ("s/c", 500, 40), quality
         until_s = time.monotonic() + PATIENCE_S
-        while len(letters := json.loads(run(at_centre, "dead-letters", "list", "--json"))["dead_letters"]) < 1:
+        while len(letters := json.loads(at_centre.run("dead-letters", "list", "--json"))["dead_letters"]) < 1:
             mirror.check()
             assert time.monotonic() < until_s, mirror.log[-3000:]
         assert letters[0]["kind"] == "unreadable-image"

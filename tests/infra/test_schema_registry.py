@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import re
 import ssl
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import fastavro
 import psutil
@@ -20,14 +16,14 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from infra.broker.certificates import CertificateAuthority
-from infra.demo.processes import inspection_command
 from schemas import KafkaSettings
-from tests.support.line_programs import FRAMES, PATIENCE_S, Line, produce
+from tests.support.programs import PATIENCE_S, Programs
 from tests.support.schema_registry import Apicurio, basic, guard
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 PASSWORD = "r3gistry-pass-of-the-suite"
+FRAMES = 30
 
 
 @pytest.fixture
@@ -37,22 +33,6 @@ def apicurio(tmp_path: Path, repository: Path) -> Iterator[Apicurio]:
     found.start()
     yield found
     found.kill()
-
-
-@pytest.fixture
-def programs(line: KafkaSettings, tmp_path: Path) -> Iterator[Line]:
-    """Programs of a line whose registry `registry.properties` names."""
-    client = tmp_path / "client.properties"
-    client.write_text(f"bootstrap.servers={line.bootstrap_servers}\n")
-    env = {
-        **os.environ,
-        "INSPECTION_KAFKA_CONFIG": str(client),
-        "INSPECTION_SCHEMA_REGISTRY_CONFIG": str(tmp_path / "registry.properties"),
-        "XDG_STATE_HOME": str(tmp_path / "user-state"),
-    }
-    found = Line(tmp_path, {"": env}, line.prefix)
-    yield found
-    found.close()
 
 
 def server_context(folder: Path) -> ssl.SSLContext:
@@ -67,7 +47,7 @@ def server_context(folder: Path) -> ssl.SSLContext:
     return context
 
 
-def await_decided(programs: Line, count: int) -> None:
+def await_decided(programs: Programs, count: int) -> None:
     """Wait until so many frames have been published and decided."""
     until_s = time.monotonic() + PATIENCE_S
     while True:
@@ -76,15 +56,6 @@ def await_decided(programs: Line, count: int) -> None:
             return
         assert time.monotonic() < until_s, (total, programs.log("worker"))
         time.sleep(0.2)
-
-
-def acts(programs: Line, journal: Path, count: int) -> list[dict[str, Any]]:
-    """Wait until a gate has acted on so many parts, and return its acts."""
-    until_s = time.monotonic() + PATIENCE_S
-    while not journal.exists() or len(journal.read_text().splitlines()) < count:
-        assert time.monotonic() < until_s, programs.log("actuate")
-        time.sleep(0.2)
-    return [json.loads(each) for each in journal.read_text().splitlines()]
 
 
 def values(kafka: KafkaSettings, topic: str) -> list[bytes]:
@@ -105,22 +76,23 @@ def values(kafka: KafkaSettings, topic: str) -> list[bytes]:
 
 
 def test_a_line_with_a_registry_and_then_without_it(
-    apicurio: Apicurio, programs: Line, line: KafkaSettings, tmp_path: Path
+    apicurio: Apicurio, programs: Programs, line: KafkaSettings, tmp_path: Path
 ) -> None:
-    journal, archive = tmp_path / "gate.jsonl", tmp_path / "archive"
+    archive, properties = tmp_path / "archive", tmp_path / "registry.properties"
+    programs.connect("", {"bootstrap.servers": line.bootstrap_servers})
+    programs.variables[""] |= {
+        "INSPECTION_SCHEMA_REGISTRY_CONFIG": str(properties), "XDG_STATE_HOME": str(tmp_path / "user-state"),
+    }  # fmt: skip
     with guard(apicurio.port, basic("press", PASSWORD), server_context(tmp_path)) as server:
-        properties = tmp_path / "registry.properties"
         properties.touch(0o600)
         properties.write_text(
             f"schema.registry.url={server.url}\nssl.ca.location=ca.pem\nbasic.auth.user.info=press:{PASSWORD}\n"
         )
-        programs.serve("worker", "--processes", "2", "--threads", "1")
+        programs.worker(processes=2)
         programs.serve("watch")
-        programs.start("actuate", "--belt-ms", "5000", "--journal", str(journal), "--json")
+        programs.gate("--json", belt_ms=5_000)
         programs.start("archive", "--to", str(archive))
-        while "gate ready" not in programs.log("actuate"):
-            time.sleep(0.2)
-        produce(programs)
+        programs.publish(FRAMES)
         await_decided(programs, FRAMES)
         # Any reader finds the schema of a message by its id.
         for topic in (line.frames, line.decisions):
@@ -134,14 +106,14 @@ def test_a_line_with_a_registry_and_then_without_it(
         assert server.passed > 0
         # The registry goes away in mid-flow, for programs that run, and for those that start.
         apicurio.kill()
-        produce(programs)
+        programs.publish(FRAMES)
         await_decided(programs, 2 * FRAMES)
         programs.stop("worker")
-        programs.serve("worker", "--processes", "1")
+        programs.worker()
         assert "the ids that it gave before are used" in programs.log("worker")
-        produce(programs)
+        programs.publish(FRAMES)
         await_decided(programs, 3 * FRAMES)
-        frame = acts(programs, journal, 3 * FRAMES)[0]["part_key"]
+        frame = programs.await_acts(3 * FRAMES)[0]["part_key"]
         programs.run("label", frame, "--truth", "good", "--by", "ann")
         for command in (
             ("quality", "--json"),
@@ -152,22 +124,18 @@ def test_a_line_with_a_registry_and_then_without_it(
         ):
             programs.run(*command)
         # A machine that has never seen the registry says so.
-        env = {**programs.environment("audit"), "XDG_STATE_HOME": str(tmp_path / "new-machine")}
-        other = subprocess.run(
-            inspection_command("audit"), capture_output=True, text=True, env=env, timeout=PATIENCE_S, check=False
-        )
+        other = programs.call("audit", XDG_STATE_HOME=str(tmp_path / "new-machine"))
         assert (other.returncode, other.stderr.count("\n")) == (1, 1), other.stderr
         assert "it is not in order (HTTP 502)" in other.stderr
     # On a busy machine a gate stands still for a moment and is right to reject; so what it has read counts.
-    log = programs.stop("actuate")
-    [text] = re.findall(r"^\{.*", log, re.MULTILINE | re.DOTALL)
-    read = json.JSONDecoder().raw_decode(text)[0]["consumer"]  # lines of the log may follow
+    programs.stop("actuate")
+    read = programs.report("actuate")["consumer"]
     assert read["undecodable"] == 0, read
     assert read["delivered"] + read["duplicates"] + read["skipped_old"] >= 3 * FRAMES, read
     for name in ("archive", "watch", "worker"):
         programs.stop(name)
     assert any(archive.rglob("*.avro"))
-    shown = "".join(path.read_text(errors="replace") for path in tmp_path.glob("*.log"))
+    shown = programs.logs()
     for process in psutil.process_iter():
         try:
             shown += " ".join(process.cmdline())

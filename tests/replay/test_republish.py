@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
-from infra.demo.processes import WorkerProcess, inspection_command
+from infra.demo.processes import WorkerProcess
 from monitoring.drift import DriftOptions
 from replay.republish import _Pace, by_capture, prefix_of, republish, speed_of
 from schemas import Decision, Frame, KafkaSettings, ResultState
@@ -25,6 +24,7 @@ from schemas.replay_headers import REPLAY_HEADER, REPLAY_OF_HEADER, REPLAY_TIMES
 from schemas.topics import AUDIT_LOG, TOPICS
 from stream_processors.watch.settings import WatchSettings
 from tests.support.decided_lines import FRAMES, Decided, make_frame
+from tests.support.programs import Programs
 from transport.range_reader import read_topic
 from transport.stored_message import MessagePosition, StoredMessage
 from transport.topic_ranges import TopicMessage, watermarks
@@ -164,41 +164,35 @@ def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(
     worker = WorkerProcess(kafka, model=None, group=kafka.prefix, log=tmp_path / "worker")
     # The cameras of this line give the same ids to different parts: here a part is known by its frame.
     by_frame = [option for number in range(FRAMES) for option in ("--no-part-id", f"P{number}")]
-    gates = {name: start_gate(at, tmp_path / name, *options) for name, at, *options in (
-        ("simulated", kafka, "--simulated", *by_frame), ("unaware", kafka), ("live", decided.kafka),
-    )}  # fmt: skip
-    for gate in gates.values():
-        request.addfinalizer(lambda gate=gate: (gate.kill(), gate.wait()))  # type: ignore[misc]
+    gates = {}
+    for name, at, *options in (
+        ("simulated", kafka, "--simulated", *by_frame),
+        ("unaware", kafka),
+        ("live", decided.kafka),
+    ):
+        (tmp_path / name).mkdir()
+        gates[name] = gate = Programs(tmp_path / name, at.prefix)
+        request.addfinalizer(gate.close)
+        gate.connect("", {"bootstrap.servers": at.bootstrap_servers})
+        gate.start("actuate", "--belt-ms", "4000", "--decide-by-ms", "3500", "--fault-after", "0",
+                   "--journal", str(gate.journal), *options, until="gate ready")  # fmt: skip
     worker.await_ready()
-    for name in gates:
-        wait_for(lambda name=name: "gate ready" in (tmp_path / f"{name}.log").read_text())  # type: ignore[misc]
     assert replay(decided.kafka, "--to-topic", kafka.frames, "--speed", "10x").exit_code == 0
     wait_for(lambda: sum(end for _, end in watermarks(kafka, kafka.decisions).values()) >= FRAMES)
-    wait_for(lambda: len((tmp_path / "simulated").read_text().splitlines()) >= FRAMES)
+    gates["simulated"].await_acts(FRAMES)
     for gate in gates.values():
-        gate.terminate()
-    for gate in gates.values():
-        assert gate.wait(30) == 0
+        gate.stop("actuate")
     worker.stop()
     decisions = [decode(m.value, Decision) for m in read_topic(kafka, kafka.decisions)]
     assert {(decision.is_simulated, decision.is_late) for decision in decisions} == {(True, False)}
     assert not any(decision.result_state is ResultState.ABORTED for decision in decisions)
-    rows = {name: [json.loads(row) for row in (tmp_path / name).read_text().splitlines()] for name in gates}
+    rows = {name: gate.acts() for name, gate in gates.items()}
     assert (rows["unaware"], rows["live"]) == ([], [])
     acted = {row["part_key"]: row for row in rows["simulated"]}
     assert len(acted) == len(rows["simulated"]) == FRAMES
     for decision in decisions:
         row = acted[decision.frame_id]
         assert (row["why"], row["action"]) == ("decided", decision.action)
-
-
-def start_gate(kafka: KafkaSettings, journal: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = inspection_command(
-        "actuate", "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix, "--belt-ms", "4000",
-        "--decide-by-ms", "3500", "--journal", str(journal), "--fault-after", "0", *options,
-    )  # fmt: skip
-    with journal.with_suffix(".log").open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 def wait_for(met: Callable[[], bool], seconds: float = 40) -> None:

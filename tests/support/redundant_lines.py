@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.demo.processes import WorkerProcess, inspection_command
+from infra.demo.processes import WorkerProcess
 from operations.audit.counts import total
 from operations.audit.topics import audit_topics
 from replay.past.source import Source
 from schemas import Frame, KafkaSettings
 from schemas.codec import decode
 from tests.support.faults import FULL, Load
+from tests.support.programs import Programs
 from transport.range_reader import read_topic
 
 #: The deadline of a quick line at length; in the short form one that a loaded machine keeps. The faults last longer.
@@ -36,42 +34,6 @@ class GateFigures:
     duplicates: int
 
 
-class GateProcess:
-    """`inspection actuate` whose figures are read when it ends."""
-
-    def __init__(self, kafka: KafkaSettings, directory: Path, belt_ms: int = BELT_MS) -> None:
-        self._out, self._log, self._journal = (directory / f"gate.{end}" for end in ("json", "log", "jsonl"))
-        arguments = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
-        arguments += ["--belt-ms", str(belt_ms), "--fault-after", "0", "--json"]
-        arguments += ["--journal", str(self._journal)]
-        with self._out.open("wb") as out, self._log.open("wb") as log:
-            self._process = subprocess.Popen(inspection_command("actuate", *arguments), stdout=out, stderr=log)
-        until_s = time.monotonic() + 60
-        while "gate ready" not in self._log.read_text():
-            assert self._process.poll() is None, self._log.read_text()
-            assert time.monotonic() < until_s, "the gate is not ready"
-            time.sleep(0.05)
-
-    def end(self) -> dict[str, int]:
-        """Let the parts on the belt pass, and return the counts."""
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(60)
-        counts: dict[str, int] = json.loads(self._out.read_text())
-        return counts
-
-    def acts(self, since_us: int = 0) -> list[tuple[float, str]]:
-        """Return the parts that were captured since a moment and acted on: seconds since then, and the reason."""
-        lines = self._journal.read_text().splitlines(keepends=True) if self._journal.exists() else []
-        acts = [json.loads(line) for line in lines if line.endswith("\n")]
-        found = [((act["captured_at_us"] - since_us) / 1e6, act["why"]) for act in acts]
-        return [(since_s, why) for since_s, why in found if since_s >= 0]
-
-    def close(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-
 class RedundantLine:
     """A worker of each of two groups, cameras at 20 frames a second, and a gate.
 
@@ -83,13 +45,15 @@ class RedundantLine:
         self._settings = {False: kafka, True: second or kafka}
         self._started = 0
         self._fault_us = 0
-        self._gate: GateProcess | None = None
+        self._programs = Programs(directory, kafka.prefix)
+        self._programs.connect("", {"bootstrap.servers": kafka.bootstrap_servers})
         self.workers: dict[bool, WorkerProcess] = {}
         for is_second in (False, True):
             self.start(is_second)
         for worker in self.workers.values():
             worker.await_ready(120)
-        self._gate = GateProcess(kafka, directory)
+        gate = ("--belt-ms", str(BELT_MS), "--fault-after", "0", "--journal", str(self._programs.journal), "--json")
+        self._programs.start("actuate", *gate, until="gate ready")
         self._load = Load(kafka, directory / "spool", fps=20, cameras=2, deadline_ms=DEADLINE_MS)
 
     def start(self, is_second: bool) -> None:
@@ -102,9 +66,8 @@ class RedundantLine:
 
     def begin_fault(self) -> None:
         """Wait until the line runs: a second of parts decided in a row. Then note the moment of the fault."""
-        assert self._gate is not None
         until_s = time.monotonic() + 120
-        while len(acts := self._gate.acts()[-20:]) < 20 or any(why != "decided" for _, why in acts):
+        while len(acts := self._programs.acts()[-20:]) < 20 or any(act["why"] != "decided" for act in acts):
             assert time.monotonic() < until_s, f"the line does not get under way: {acts}"
             time.sleep(0.2)
         self._fault_us = time.time_ns() // 1000
@@ -121,7 +84,6 @@ class RedundantLine:
 
     def settle(self) -> GateFigures:
         """End the load, wait for all answers of both groups, and compare everything."""
-        assert self._gate is not None
         self._load.end()
         wanted = len(self._load.captured)
         until_s = time.monotonic() + 90
@@ -132,11 +94,15 @@ class RedundantLine:
             assert time.monotonic() < until_s, counts
             time.sleep(0.5)
         time.sleep(BELT_MS / 1000)
-        gate = self._gate.end()
+        self._programs.stop("actuate")
+        gate = self._programs.report("actuate")
         assert counts.frames == counts.decided == wanted, (counts, gate)
         assert counts.conflicts == counts.late_accepts == 0, counts
         assert gate["accepted"] > 0
-        acts = self._gate.acts(self._fault_us)
+        acts = [
+            ((act["captured_at_us"] - self._fault_us) / 1e6, act["why"])
+            for act in self._programs.acts() if act["captured_at_us"] >= self._fault_us
+        ]  # fmt: skip
         frames = [decode(message.value, Frame) for message in read_topic(self._kafka, self._kafka.frames)]
         assert len(acts) == sum(frame.captured_at_us >= self._fault_us for frame in frames)
         undecided = [each for each in acts if each[1] != "decided"]
@@ -150,5 +116,4 @@ class RedundantLine:
     def close(self) -> None:
         for worker in self.workers.values():
             worker.stop()
-        if self._gate is not None:
-            self._gate.close()
+        self._programs.close()
