@@ -24,8 +24,8 @@ from transport.batch_trials.child import TriedMessage
 from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
 from transport.belief import Belief
 from transport.headers import message_headers
+from transport.public_keys import SignerRole
 from transport.tail import Tail
-from transport.trust import SignerRole
 
 #: Longest time before an iteration over a consumer checks if it was stopped, in seconds.
 _ITERATION_POLL_S = 0.2

@@ -22,8 +22,8 @@ from transport.batch_trials.child import TriedMessage
 from transport.batches import UnreadableBatch
 from transport.belief import Belief
 from transport.headers import message_headers
+from transport.public_keys import SignerRole
 from transport.tail import Tail
-from transport.trust import SignerRole
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1

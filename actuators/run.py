@@ -108,6 +108,7 @@ def run_gate(
     http_port: int | None = None,
     drift_type: DriftType | None = None,
     trust: Path | None = None,
+    trust_topic: bool = False,
     signatures: SignaturePolicy | None = None,
     stop: threading.Event,
 ) -> GateReport:
@@ -118,6 +119,8 @@ def run_gate(
     trust, signatures
         Folder of public keys, and what to do with decisions and acknowledgements whose signature is missing or wrong,
         see `transport.belief.make_belief`.
+    trust_topic
+        True: the topic of keys of the line is followed, too.
     stop
         Event that ends the gate. The gate still acts on the parts on the belt.
 
@@ -137,7 +140,7 @@ def run_gate(
     require_rights(kafka, read=[kafka.decisions, kafka.frames, kafka.drift])
     # On a long belt, a decision may be old and still in time.
     max_age_s = None if settings.simulated else max(_MAX_AGE_S, settings.belt_ms / 1e3)
-    belief = make_belief(trust, signatures)
+    belief = make_belief(trust, signatures, line=kafka if trust_topic else None)
     letters = BatchLetters(kafka, "actuate")
     consumer = DecisionConsumer(
         kafka, station=station, state_dir=state_dir, max_age_s=max_age_s, on_unreadable=letters.write, belief=belief
@@ -171,6 +174,8 @@ def run_gate(
         if book is not None:
             book.open()
         try:
+            if belief is not None:
+                belief.open()
             # Start the gate first: an early decision waits for its part, but a decision that is not read is lost.
             gate.start()
             triggers.start()
@@ -186,6 +191,8 @@ def run_gate(
             except GateError as died:
                 error = str(died)
             letters.close()
+            if belief is not None:
+                belief.close()
             if book is not None:
                 book.close()
     return GateReport(

@@ -24,8 +24,9 @@ from operations.signing_keys import make_key_files
 from schemas import Action, Decision, Encoding, Frame, ResultState, Verdict
 from schemas.codec import decode, encode
 from transport.belief import Belief, SignaturePolicy
+from transport.public_keys import SignerRole
 from transport.signing_key import Signer
-from transport.trust import SignerRole, Trust
+from transport.trust import Trust
 
 IMAGE_KB = (20, 100, 334)
 _CALLS = 400

@@ -41,10 +41,10 @@ from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from schemas import KafkaSettings
 from schemas.settings import SIGNING_KEY_VARIABLE
 from transport.belief import make_belief
+from transport.public_keys import SignerRole
 from transport.range_reader import read_topic
 from transport.topic_ranges import watermarks
 from transport.topic_setup import apply
-from transport.trust import SignerRole
 
 FPS = 20
 CAMERAS = 6

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from schemas.errors import SettingsError
 from schemas.text import shown
+from transport.public_keys import SignerRole
 from transport.signatures import SigningKey, key_id_of
-from transport.trust import SignerRole
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

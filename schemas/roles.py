@@ -24,6 +24,7 @@ from schemas.topics import (
     DRIFT_STATE,
     FRAMES,
     LABELS,
+    SIGNING_KEYS,
     TOPICS,
     Topic,
 )
@@ -82,7 +83,7 @@ class Role:
     creates: bool = False
 
 
-#: Topics that people read: all but the state of the watch, and the audit log.
+#: Topics that people read: all but the state of the watch, the audit log and the public keys.
 _PAST = (FRAMES, DECISIONS, LABELS, DRIFT, DEAD_LETTERS)
 #: A writer of the audit log reads it too: each event names the one before.
 _PEOPLE = (*_PAST, AUDIT_LOG)
@@ -95,12 +96,18 @@ ROLES: Mapping[str, Role] = {
         Role(
             "worker",
             ("worker",),
-            reads=(FRAMES, DEAD_LETTERS),
+            reads=(FRAMES, DEAD_LETTERS, SIGNING_KEYS),
             writes=(DECISIONS, DEAD_LETTERS),
             joins=WORKERS,
-            finds=(READER, RETRIES),
+            finds=(READER, RETRIES, UNUSED),
         ),
-        Role("gate", ("actuate",), reads=(FRAMES, DECISIONS, DRIFT), writes=(DEAD_LETTERS,), finds=(READER, UNUSED)),
+        Role(
+            "gate",
+            ("actuate",),
+            reads=(FRAMES, DECISIONS, DRIFT, SIGNING_KEYS),
+            writes=(DEAD_LETTERS,),
+            finds=(READER, UNUSED),
+        ),
         Role(
             "watch",
             ("watch",),
@@ -147,12 +154,12 @@ ROLES: Mapping[str, Role] = {
         Role("gateway", ("gateway",), reads=(DECISIONS,), writes=(FRAMES, LABELS), finds=(READER, UNUSED)),
         Role(
             "platform",
-            ("topics apply", "topics diff", "doctor"),
-            reads=(AUDIT_LOG,),
-            writes=(AUDIT_LOG,),
+            ("topics apply", "topics diff", "doctor", "keys publish", "keys revoke", "keys show --topic"),
+            reads=(AUDIT_LOG, SIGNING_KEYS),
+            writes=(AUDIT_LOG, SIGNING_KEYS),
             shows=TOPICS,
             creates=True,
-            finds=(READER,),
+            finds=(READER, UNUSED),
         ),
     )
 }

@@ -24,6 +24,7 @@ from schemas.topics import (
     DRIFT_STATE,
     FRAMES,
     LABELS,
+    SIGNING_KEYS,
     check_prefix,
 )
 
@@ -207,3 +208,8 @@ class KafkaSettings:
     def audit_log(self) -> str:
         """Name of the topic with the acts of people."""
         return AUDIT_LOG.name(self.prefix)
+
+    @property
+    def signing_keys(self) -> str:
+        """Name of the topic that spreads public keys."""
+        return SIGNING_KEYS.name(self.prefix)

@@ -31,7 +31,7 @@ class Topic:
     suffix
         Name after the prefix.
     key, record
-        Content of the key, and class of the value; ``bytes`` if only the topic's writer reads the value.
+        Content of the key, and class of the value; ``bytes`` if the value is no Avro record.
     partitions
         Number of partitions at creation.
     retention_ms, retention_bytes
@@ -88,8 +88,10 @@ DRIFT = Topic("drift", "station/camera", DriftEvent, 1, 365 * _DAY_MS, -1, _MIB)
 DRIFT_STATE = Topic("drift-state", "station/camera", bytes, 6, -1, -1, 4 * _MIB, "compact")
 # Acts of people. One partition, because its hash chain has one order; the broker's time, because a writer can lie.
 AUDIT_LOG = Topic("audit-log", "principal", AuditEvent, 1, 10 * 365 * _DAY_MS, -1, _MIB, broker_time=True)
+# Public keys, and revocations of keys, each signed (`transport.spread_keys`).
+SIGNING_KEYS = Topic("signing-keys", "id of the key", bytes, 1, -1, -1, _MIB, "compact")
 
-TOPICS: tuple[Topic, ...] = (FRAMES, DECISIONS, DEAD_LETTERS, LABELS, DRIFT, DRIFT_STATE, AUDIT_LOG)
+TOPICS: tuple[Topic, ...] = (FRAMES, DECISIONS, DEAD_LETTERS, LABELS, DRIFT, DRIFT_STATE, AUDIT_LOG, SIGNING_KEYS)
 
 #: Largest request that a client of ours sends or fetches, in bytes.
 MAX_REQUEST_BYTES = max(topic.max_message_bytes for topic in TOPICS)

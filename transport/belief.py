@@ -10,8 +10,12 @@ from pathlib import Path
 from schemas.clock import Clock, SystemClock
 from schemas.errors import SettingsError
 from schemas.replay_headers import RETRY_HEADER
+from schemas.settings import KafkaSettings
+from schemas.text import shown
+from transport.key_follower import KeyFollower
 from transport.limited_log import LimitedLog
-from transport.trust import SignatureFault, SignerRole, Trust
+from transport.public_keys import SignatureFault, SignerRole
+from transport.trust import Trust
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,8 @@ class Belief:
         `REQUIRE`: a message with a fault is not used. `WARN`: it is used, and the fault is logged and counted.
     on_fault
         Called with camera and fault of each message that is not signed as it should be.
+    follower
+        Follower of the topic that spreads further keys; `open` and `close` are about it.
     """
 
     def __init__(
@@ -43,12 +49,24 @@ class Belief:
         policy: SignaturePolicy,
         on_fault: Callable[[str, SignatureFault], object] = lambda camera, fault: None,
         clock: Clock | None = None,
+        follower: KeyFollower | None = None,
     ) -> None:
         self._trust = trust
+        self._follower = follower
         self._policy = policy
         self._on_fault = on_fault
         self._clock = clock or SystemClock()
         self._limited = LimitedLog(log)
+
+    def open(self) -> None:
+        """Wait until the keys of the topic are known, but not for long, see `KeyFollower.open`. Never raises."""
+        if self._follower is not None:
+            self._follower.open()
+
+    def close(self) -> None:
+        """Stop following the topic. Idempotent."""
+        if self._follower is not None:
+            self._follower.close()
 
     def refusal(
         self, role: SignerRole, camera: str, topic: str, key: bytes | None, value: bytes | None,
@@ -81,6 +99,8 @@ def make_belief(
     policy: SignaturePolicy | None,
     on_fault: Callable[[str, SignatureFault], object] = lambda camera, fault: None,
     clock: Clock | None = None,
+    *,
+    line: KafkaSettings | None = None,
 ) -> Belief | None:
     """Return the check that settings ask for; None if no signature is checked.
 
@@ -90,11 +110,14 @@ def make_belief(
         Folder of public keys.
     policy
         None: `REQUIRE` if there is a folder, else `OFF`.
+    line
+        Line whose topic of keys is followed after `Belief.open`; None: only the folder has keys.
 
     Raises
     ------
     SettingsError
-        If signatures are to be checked without a folder, or the folder cannot be read.
+        If signatures are to be checked without a folder, or the folder cannot be read, or no authority in it could
+        vouch for the keys of a topic.
 
     Examples
     --------
@@ -102,8 +125,17 @@ def make_belief(
     None
     """
     policy = policy or (SignaturePolicy.OFF if trust is None else SignaturePolicy.REQUIRE)
-    if policy is SignaturePolicy.OFF:
+    if trust is None and (line is not None or policy is not SignaturePolicy.OFF):
+        option = "--trust-topic" if line is not None else f"--signatures {policy}"
+        raise SettingsError(f"{option}: name the folder of public keys with --trust")
+    if trust is None or policy is SignaturePolicy.OFF:
         return None
-    if trust is None:
-        raise SettingsError(f"--signatures {policy}: name the folder of public keys with --trust")
-    return Belief(Trust(trust), policy, on_fault, clock)
+    folder = Trust(trust)
+    if line is None:
+        return Belief(folder, policy, on_fault, clock)
+    if not folder.own_keys.authorities:
+        raise SettingsError(
+            f"--trust-topic: no key in {shown(trust)} has the role authority, so none vouches for keys of a topic; "
+            "`inspection keys new NAME --role authority` makes one"
+        )
+    return Belief(folder, policy, on_fault, clock, KeyFollower(line, folder))

@@ -55,7 +55,7 @@ COMMANDS = {
         ("setup", "broker", "app", "Run a real Apache Kafka on this machine, on loopback only."),
         ("setup", "topics", "app", "The topics of a line: create what is missing, compare the rest."),
         ("setup", "acls", "app", "Rights on the topics: one user of Kafka for each program and camera."),
-        ("setup", "keys", "app", "Keys that sign frames, decisions and acts: make them, show them."),
+        ("setup", "keys", "app", "Keys that sign frames, decisions and acts: make, show, publish, revoke."),
         ("setup", "model", "app", "Model packages."),
         (
             "setup",

@@ -39,6 +39,8 @@ class Act(StrEnum):
     REPLAY_TO_TOPIC = "replay-to-topic"
     TOPICS_APPLY = "topics-apply"
     ACLS_APPLY = "acls-apply"
+    KEYS_PUBLISH = "keys-publish"
+    KEYS_REVOKE = "keys-revoke"
 
 
 @dataclass(frozen=True, slots=True)

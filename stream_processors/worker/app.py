@@ -32,8 +32,8 @@ from stream_processors.worker.work_health import WorkHealth
 from transport.batch_trials.after_death import BatchTrials
 from transport.belief import make_belief
 from transport.image_store import ImageStore
+from transport.public_keys import SignerRole
 from transport.quarantine import Quarantine
-from transport.trust import SignerRole
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,8 @@ class FrameWorker:
         if settings.image_store is not None:
             store = ImageStore(settings.image_store, on_unreachable=metrics.image_store_unreachable.set)
         self._retries = Retries(settings.kafka, self._codec, self._clock)
-        self._belief = make_belief(settings.trust, settings.signatures, metrics.signature_fault, self._clock)
+        line = settings.kafka if settings.trust_topic else None
+        self._belief = make_belief(settings.trust, settings.signatures, metrics.signature_fault, self._clock, line=line)
         self._processor = GuardedFrameProcessor(
             model,
             self._codec,
@@ -118,6 +119,8 @@ class FrameWorker:
         """
         settings = self._settings
         stream.enable_acks = False  # `OrderedCompletion` acks, in order
+        if self._belief is not None:
+            await asyncio.to_thread(self._belief.open)  # before the first frame, whose key may be in the topic only
         completion = OrderedCompletion(self._feedback, settings.in_flight)
         headers = origin_headers(settings.group, WORKER_NAME)
         publisher = await asyncio.to_thread(
@@ -146,6 +149,8 @@ class FrameWorker:
             pool.close()
             publisher.close()
             self._retries.close()
+            if self._belief is not None:
+                self._belief.close()
 
     def _signature_fault(self, message: FrameMessage, camera: str) -> str | None:
         """Return why a frame is not believed; None if its own camera has signed it, or nobody has to."""

@@ -63,6 +63,8 @@ class WorkerSettings:
     trust, signatures
         Folder of public keys, and what to do with frames whose signature is missing or wrong, see
         `transport.belief.make_belief`.
+    trust_topic
+        True: the topic of keys of the line is followed, too.
     http_host, http_port
         Address of /health and /metrics; port None: 8088, or a free port if 8088 is in use.
     """
@@ -81,6 +83,7 @@ class WorkerSettings:
     session_timeout_s: float = 6.0
     state_dir: Path | None = None
     trust: Path | None = None
+    trust_topic: bool = False
     signatures: SignaturePolicy | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = None

@@ -18,7 +18,7 @@ from tests.support.drifting_gates import event as make_event
 from tests.support.gate_records import make_decision, now_us
 from transport.belief import Belief, make_belief
 from transport.producer import make_producer
-from transport.trust import SignerRole
+from transport.public_keys import SignerRole
 
 pytestmark = pytest.mark.broker
 

@@ -18,9 +18,9 @@ from schemas.replay_headers import RETRY_HEADER
 from tests.support.programs import PATIENCE_S, Programs
 from tests.support.worker_frames import make_frame
 from transport.producer import make_producer
+from transport.public_keys import SignerRole
 from transport.range_reader import read_topic
 from transport.signatures import SIGNATURE_HEADER
-from transport.trust import SignerRole
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults, pytest.mark.long]
 

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from infra.broker.certificates import CertificateAuthority, IssuedKey
 from operations.audit.counts import total
 from operations.audit.topics import audit_topics
+from operations.key_entries import entry_of, publish_entries, revocation_entry
 from operations.signing_keys import make_key_files
 from replay.past.source import Source
 from schemas import Decision, KafkaSettings, ResultState
@@ -30,10 +31,10 @@ from transport.acl_setup import apply_acls
 from transport.admin import list_topics
 from transport.clients import make_admin, make_consumer
 from transport.producer import make_producer
+from transport.public_keys import SignerRole
 from transport.range_reader import read_topic
 from transport.signatures import SIGNATURE_HEADER, parse_signature
 from transport.topic_ranges import watermarks
-from transport.trust import SignerRole
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults, pytest.mark.long]
 
@@ -251,6 +252,51 @@ def test_a_new_signing_key(
         time.sleep(0.5)
     programs.stop("actuate")
     fault_row("rotation of a signing key", frames=FRAMES, lost=0)
+
+
+def test_keys_that_only_the_topic_has(
+    programs: Programs, line: KafkaSettings, tmp_path: Path, fault_row: Callable[..., None]
+) -> None:
+    """The readers start with the key of the authority alone; those of camera and worker come by the topic."""
+    trust = tmp_path / "trust"
+    roles = {"site": SignerRole.AUTHORITY, "camera": SignerRole.CAMERA, "worker": SignerRole.WORKER}
+    made = {name: make_key_files(tmp_path / "made", name, role, ("*/*",)) for name, role in roles.items()}
+    trust.mkdir()
+    shutil.copy(made["site"].public, trust)
+    reader = {"INSPECTION_TRUST": str(trust), "INSPECTION_TRUST_TOPIC": "1"}
+    programs.variables = {
+        "produce": {"INSPECTION_SIGNING_KEY": str(made["camera"].private)},
+        "worker": {"INSPECTION_SIGNING_KEY": str(made["worker"].private), **reader},
+        "actuate": reader,
+    }
+    for variables in programs.variables.values():
+        variables["INSPECTION_BOOTSTRAP_SERVERS"] = line.bootstrap_servers
+    authority = replace(line, signing_key=str(made["site"].private))
+    publish_entries(authority, [entry_of(made["camera"].public)])
+    programs.worker()
+    gate = programs.gate()
+    publish_entries(authority, [entry_of(made["worker"].public)])
+    end_s = time.monotonic() + PATIENCE_S
+    while programs.logs().count(f"{line.signing_keys}: 2 keys, 0 revoked") < 2:
+        assert time.monotonic() < end_s, programs.logs()[-4000:]
+        time.sleep(0.1)
+    camera = programs.camera()
+    assert camera.wait(PATIENCE_S) == 0, programs.logs()[-4000:]
+    programs.await_acts(FRAMES)
+    check_accounts(line, programs, FRAMES)
+    assert set(signed_by(line, line.decisions)) == {made["worker"].key_id}
+    publish_entries(authority, [revocation_entry(made["camera"].key_id)])
+    first = next(iter(read_topic(line, line.frames)))
+    producer = make_producer(replace(line, signing_key=str(made["camera"].private)), {})
+    end_s = time.monotonic() + PATIENCE_S
+    while not any(state is ResultState.FAILED for state in states(line)):
+        producer.produce(line.frames, first.value, first.key)
+        assert producer.flush(30) == 0
+        assert time.monotonic() < end_s, programs.logs()[-4000:]
+        time.sleep(0.5)
+    assert "revoked-key" in programs.logs()
+    programs.stop(gate)
+    fault_row("keys by the topic", frames=FRAMES, lost=0)
 
 
 def states(kafka: KafkaSettings) -> list[ResultState]:

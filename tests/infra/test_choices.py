@@ -27,6 +27,8 @@ from producers.spool.options import DrainOrder, SpoolMode, Sync, WhenFull
 from replay.archive.collector import ARCHIVED
 from replay.past.selection import TimeBasis
 from schemas.records import Action, DriftType
+from transport.belief import SignaturePolicy
+from transport.public_keys import SignerRole
 
 
 def _values_of(block: Any, field: str) -> tuple[str, ...]:
@@ -47,6 +49,8 @@ def _values_of(block: Any, field: str) -> tuple[str, ...]:
         (choices.OnDriftChoice, tuple(OnDrift)),
         (choices.FailsafeChoice, tuple(action.lower() for action in Action if action is not Action.ACCEPT)),
         (choices.DriftTypeChoice, ("any", *(each.lower() for each in DriftType))),
+        (choices.SignatureChoice, tuple(SignaturePolicy)),
+        (choices.SignerChoice, tuple(SignerRole)),
         (choices.GroupByChoice, get_args(GroupBy)),
         (choices.TimeBasisChoice, tuple(TimeBasis)),
         (choices.DisturbanceChoice, tuple(Disturbance)),

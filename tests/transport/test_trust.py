@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import time
 from collections.abc import Callable
@@ -18,43 +17,17 @@ from operations.signing_keys import make_key_files
 from schemas import KafkaSettings
 from schemas.errors import SettingsError
 from schemas.replay_headers import RETRY_HEADER
+from tests.support.trust_folders import Keys
 from transport import signing_key
 from transport.belief import SignaturePolicy, make_belief
-from transport.signatures import SIGNATURE_HEADER, SigningKey, parse_signature, signed_bytes, verify
+from transport.public_keys import SignatureFault, SignerRole
+from transport.signatures import SIGNATURE_HEADER, parse_signature, signed_bytes, verify
 from transport.signing_key import Signer, read_signing_key
-from transport.trust import SignatureFault, SignerRole, Trust, read_trust
+from transport.trust import Trust, read_trust
 
 TOPIC, KEY, VALUE = "inspection.frames", b"press/top", b"a frame"
 NOW_US = 1_795_000_000_000_000
 CAMERA, WORKER, OPERATOR = SignerRole.CAMERA, SignerRole.WORKER, SignerRole.OPERATOR
-
-
-@dataclasses.dataclass(frozen=True)
-class Keys:
-    """Trust folder with a key of each role, and the private keys."""
-
-    folder: Path
-
-    @property
-    def trust(self) -> Path:
-        return self.folder / "trust"
-
-    def make(self, name: str, role: SignerRole, *cameras: str) -> SigningKey:
-        """Make a key and put its public part into the folder."""
-        made = make_key_files(self.folder, name, role, cameras)
-        self.trust.mkdir(exist_ok=True)
-        made.public.rename(self.trust / made.public.name)
-        return read_signing_key(made.private)
-
-    def change(self, name: str, line: str) -> None:
-        """Add a line to a public file."""
-        path = self.trust / f"{name}.yaml"
-        path.write_text(path.read_text() + line + "\n")
-
-    def revoke(self, name: str) -> None:
-        """Move a public file to the revoked ones."""
-        (self.trust / "revoked").mkdir(exist_ok=True)
-        shutil.move(self.trust / f"{name}.yaml", self.trust / "revoked")
 
 
 @pytest.fixture

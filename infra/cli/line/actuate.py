@@ -22,6 +22,7 @@ from infra.cli.shared.options import (
     Prefix,
     Signatures,
     TrustFolder,
+    TrustTopic,
     http_endpoint,
     kafka_settings,
 )
@@ -87,6 +88,7 @@ def actuate(
         ),
     ] = None,
     trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
     signatures: Signatures = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
@@ -142,6 +144,7 @@ def actuate(
             http_port=http_port,
             drift_type=None if drift_type == "any" else DriftType(drift_type.upper()),
             trust=trust,
+            trust_topic=trust_topic,
             signatures=None if signatures is None else SignaturePolicy(signatures),
             stop=stop,
         )

@@ -15,6 +15,7 @@ from infra.cli.shared.options import (
     Prefix,
     Signatures,
     TrustFolder,
+    TrustTopic,
     as_text,
     image_store_uri,
     kafka_settings,
@@ -87,6 +88,7 @@ def worker(
         ),
     ] = None,
     trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
     signatures: Signatures = None,
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     http_port: Annotated[
@@ -123,6 +125,7 @@ def worker(
         unhealthy_after_s=unhealthy_after_s,
         state_dir=state_dir,
         trust=trust,
+        trust_topic=trust_topic,
         signatures=None if signatures is None else SignaturePolicy(signatures),
         http_host=http_host,
         http_port=http_port,

@@ -23,8 +23,8 @@ FailsafeChoice = Literal["reject", "review"]
 DriftTypeChoice = Literal["any", "data", "concept"]
 # transport.belief
 SignatureChoice = Literal["require", "warn", "off"]
-# transport.trust
-SignerChoice = Literal["camera", "worker", "operator"]
+# transport.public_keys
+SignerChoice = Literal["camera", "worker", "operator", "authority"]
 # monitoring.quality.figures, replay.past.selection
 GroupByChoice = Literal["camera", "lot", "class", "model"]
 TimeBasisChoice = Literal["kafka", "captured"]

@@ -86,6 +86,15 @@ TrustFolder = Annotated[
         show_default=False,
     ),
 ]
+TrustTopic = Annotated[
+    bool,
+    typer.Option(
+        "--trust-topic",
+        envvar="INSPECTION_TRUST_TOPIC",
+        help="Believe also keys that the topic PREFIX.signing-keys spreads (`inspection keys publish`), if a key with "
+        "the role authority in --trust has signed them.",
+    ),
+]
 Signatures = Annotated[
     SignatureChoice | None,
     choice(
