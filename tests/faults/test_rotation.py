@@ -265,22 +265,21 @@ def test_keys_that_only_the_topic_has(
     shutil.copy(made["site"].public, trust)
     reader = {"INSPECTION_TRUST": str(trust), "INSPECTION_TRUST_TOPIC": "1"}
     programs.variables = {
-        "produce": {"INSPECTION_SIGNING_KEY": str(made["camera"].private)},
+        "camera": {"INSPECTION_SIGNING_KEY": str(made["camera"].private)},
         "worker": {"INSPECTION_SIGNING_KEY": str(made["worker"].private), **reader},
-        "actuate": reader,
+        "gate": reader,
     }
-    for variables in programs.variables.values():
-        variables["INSPECTION_BOOTSTRAP_SERVERS"] = line.bootstrap_servers
+    programs.connect("", {"bootstrap.servers": line.bootstrap_servers})
     authority = replace(line, signing_key=str(made["site"].private))
     publish_entries(authority, [entry_of(made["camera"].public)])
     programs.worker()
-    gate = programs.gate()
+    programs.gate()
     publish_entries(authority, [entry_of(made["worker"].public)])
     end_s = time.monotonic() + PATIENCE_S
     while programs.logs().count(f"{line.signing_keys}: 2 keys, 0 revoked") < 2:
         assert time.monotonic() < end_s, programs.logs()[-4000:]
         time.sleep(0.1)
-    camera = programs.camera()
+    camera = programs.camera(FRAMES, FPS)
     assert camera.wait(PATIENCE_S) == 0, programs.logs()[-4000:]
     programs.await_acts(FRAMES)
     check_accounts(line, programs, FRAMES)
@@ -295,7 +294,7 @@ def test_keys_that_only_the_topic_has(
         assert time.monotonic() < end_s, programs.logs()[-4000:]
         time.sleep(0.5)
     assert "revoked-key" in programs.logs()
-    programs.stop(gate)
+    programs.stop("actuate")
     fault_row("keys by the topic", frames=FRAMES, lost=0)
 
 
