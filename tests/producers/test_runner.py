@@ -65,16 +65,22 @@ def test_stop_ends_a_wait() -> None:
 
 
 def test_a_camera_that_raises_or_hangs_stalls_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    good, stuck, shelf = endless(), Hanging(), Shelf()
+    good, stuck, stop = endless(), Hanging(), threading.Event()
     bad = ListCamera([Capture(encoded=b"1")], error=RuntimeError("cable\nout"))
-    stop = threading.Event()
-    threading.Timer(0.4, stop.set).start()
+
+    class StoppingShelf(Shelf):
+        def publish(self, capture: Capture) -> str | None:
+            if len(self) > 20 and "close" in bad.calls:
+                stop.set()
+            return super().publish(capture)
+
+    shelf = StoppingShelf()
     jobs = [
         CameraJob("good", good, shelf, fps=100),
         CameraJob("bad", bad, Shelf()),
         CameraJob("stuck", stuck, Shelf()),
     ]
-    reports = run_cameras(jobs, stop, grace_s=0.2)
+    reports = run_cameras(jobs, stop, grace_s=1)
     stuck.release.set()
     assert [report.ok for report in reports] == [True, False, False]
     assert reports[0].captured == len(shelf) > 20
