@@ -135,7 +135,7 @@ def test_the_number_of_keys_has_a_limit(keys: Keys, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_folder_is_the_root(keys: Keys) -> None:
-    """What the folder has, the topic cannot widen; what is not vouched for any longer, counts no longer."""
+    """Check that the folder takes precedence, and that a key counts only while an authority vouches for it."""
     site, top = keys.make("site", AUTHORITY), keys.make("top", CAMERA, "press/top")
     other = keys.make_apart("other", CAMERA, "press/side")
     entries = KeyEntries(TOPIC, read_trust(keys.trust))

@@ -102,7 +102,7 @@ def show(
         cameras = shown(", ".join(row["cameras"]))
         echo(f"{row['key_id']}  {shown(row['name'])}: {row['role']} for {cameras}{bounds}{state}")
     for key_id in unknown:
-        echo(f"{key_id}  revoked by the topic; it is in neither")
+        echo(f"{key_id}  revoked by the topic; neither folder nor topic has this key")
     if faults:
         counts = ", ".join(f"{number} {why}" for why, number in faults.items())
         echo(f"entries of the topic that are not used: {counts}", err=True)
