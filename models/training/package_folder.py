@@ -1,11 +1,14 @@
 """Folder of a new model package: it takes its place complete, or not at all.
 
-The package is written into a hidden folder beside its place, ``.NAME.XXXX.part``, and renamed. A folder that a killed
-run left is deleted by the next run; that of a running one is locked.
+The package is written into a hidden folder beside its place, ``.NAME.XXXX.part``, and takes its place in one step:
+Linux exchanges two folders at once (``man 2 renameat2``, ``RENAME_EXCHANGE``). On file systems that cannot, the old
+package is renamed to ``.NAME.XXXX.old`` first. What a killed run left is deleted or put back by the next run; the
+folder of a running one is locked.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import glob
 import os
@@ -25,6 +28,7 @@ MODEL_NAME, REPORT_NAME = "model.onnx", "report.html"
 #: Files of a package. A folder with other files is not replaced: they would be lost.
 _FILES = frozenset({MANIFEST_NAME, MODEL_NAME, REFERENCE_NAME, REPORT_NAME, "model.sig"})
 _PART, _OLD = ".part", ".old"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def check_place(out: Path, *, overwrite: bool) -> None:
@@ -61,7 +65,8 @@ def check_place(out: Path, *, overwrite: bool) -> None:
 def new_package(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield an empty folder, which becomes ``out`` at the end of the block, and is deleted if the block fails.
 
-    Readers find the old package or the new one. Between two renames there is neither for an instant.
+    Readers find the old package or the new one. On a file system that cannot exchange two folders there is neither for
+    an instant.
 
     Raises
     ------
@@ -101,19 +106,36 @@ def new_package(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _put_in_place(folder: Path, out: Path) -> None:
-    """Rename the folder to its place; if this fails or is stopped halfway, the old package is back."""
-    old = folder.with_suffix(_OLD)
-    try:
-        if out.exists() and os.listdir(out):
-            out.rename(old)
-        folder.rename(out)
-    finally:
-        if old.exists():
-            if not out.exists():
-                old.rename(out)
-            else:
-                shutil.rmtree(old, ignore_errors=True)
+    """Exchange the folder with the one in its place; if this fails or is stopped halfway, the old package is back."""
+    if not (out.exists() and _exchange(folder, out)):
+        old = folder.with_suffix(_OLD)
+        try:
+            if out.exists() and os.listdir(out):
+                out.rename(old)
+            folder.rename(out)
+        finally:
+            _tidy_old(old, out)
     sync_folder(out.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; return False if the system or the file system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except AttributeError:  # a C library without this call
+        return False
+    refused: int = renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    return refused == 0
+
+
+def _tidy_old(old: Path, out: Path) -> None:
+    """Put an old package back if there is no other in its place, else delete it."""
+    if not old.exists():
+        return
+    if out.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.rename(out)
 
 
 def _sync(folder: Path) -> None:
@@ -125,7 +147,10 @@ def _sync(folder: Path) -> None:
 
 
 def _delete_abandoned(out: Path) -> None:
-    for folder in out.parent.glob(f".{glob.escape(out.name[:100])}.????????{_PART}"):
+    pattern = f".{glob.escape(out.name[:100])}.????????"
+    for old in out.parent.glob(pattern + _OLD):
+        _tidy_old(old, out)
+    for folder in out.parent.glob(pattern + _PART):
         try:
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from models.training import package_folder
 from models.training.package_folder import check_place, new_package
 from schemas.errors import SettingsError
 
@@ -107,7 +108,14 @@ def test_the_next_run_deletes_the_folder_of_a_killed_one_only(tmp_path: Path) ->
             child.stdout.close()
 
 
+@pytest.fixture
+def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the file system one that cannot exchange two folders."""
+    monkeypatch.setattr(package_folder, "_exchange", lambda one, other: False)
+
+
 @pytest.mark.parametrize("renames", [1, 2])
+@pytest.mark.usefixtures("no_exchange")
 def test_a_stop_between_the_renames_leaves_one_whole_package(
     renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +135,35 @@ def test_a_stop_between_the_renames_leaves_one_whole_package(
         write(out, "new", overwrite=True)
     assert entries(tmp_path) == ["model", "model/manifest.yaml"]
     assert (out / "manifest.yaml").read_text() == ("old" if renames == 1 else "new")
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+@pytest.mark.usefixtures("no_exchange")
+def test_the_next_run_tidies_after_a_kill_between_the_renames(renames: int, tmp_path: Path) -> None:
+    """After the first rename the old package is put back, after the second one it is deleted."""
+    out = tmp_path / "model"
+    write(out, "old")
+    out.rename(tmp_path / ".model.0123abcd.old")
+    if renames == 2:
+        out.mkdir()
+        (out / "manifest.yaml").write_text("new")
+    with pytest.raises(SettingsError, match="replace the package with --overwrite"):
+        write(out, "newer")
+    assert entries(tmp_path) == ["model", "model/manifest.yaml"]
+    assert (out / "manifest.yaml").read_text() == ("old" if renames == 1 else "new")
+
+
+def test_a_package_is_replaced_without_an_instant_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "model"
+    write(out, "old")
+
+    def never(self: Path, target: Path) -> Path:
+        raise AssertionError(f"{self} was renamed to {target}: there was an instant without a package")
+
+    monkeypatch.setattr(Path, "rename", never)
+    write(out, "new", overwrite=True)
+    assert entries(tmp_path) == ["model", "model/manifest.yaml"]
+    assert (out / "manifest.yaml").read_text() == "new"
 
 
 def test_a_place_that_cannot_be_made_is_refused_before_the_training(tmp_path: Path) -> None:
