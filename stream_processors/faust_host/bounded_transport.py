@@ -83,6 +83,7 @@ def bounded_transport(
     assignor: str = "roundrobin",
     trials: BatchTrials | None = None,
     is_busy: Callable[[], bool] = lambda: False,
+    on_deleted: Callable[[str, int, int], object] = lambda topic, partition, count: None,
     on_in_flight_bytes: Callable[[int], object] = lambda size_bytes: None,
     on_read: Callable[[ReceivedMessage], object] = lambda message: None,
 ) -> type[Transport]:
@@ -93,7 +94,7 @@ def bounded_transport(
     assignor
         librdkafka's name of the strategy that assigns partitions. With ``range`` a member gets the same partitions of
         each topic.
-    trials, is_busy
+    trials, is_busy, on_deleted
         See `stream_processors.faust_host.group_consumer.GroupConsumer`.
     on_in_flight_bytes
         Called with the number of bytes in memory.
@@ -146,6 +147,7 @@ def bounded_transport(
     BoundedConsumer.kafka = kafka
     BoundedConsumer.trials = trials
     BoundedConsumer.is_busy = staticmethod(is_busy)
+    BoundedConsumer.on_deleted = staticmethod(on_deleted)
     BoundedTransport.Consumer = BoundedConsumer
     BoundedTransport.Producer = IdleProducer
     return BoundedTransport

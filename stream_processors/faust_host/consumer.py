@@ -63,6 +63,7 @@ class LibrdkafkaConsumer(Consumer):
     kafka: KafkaSettings
     trials: BatchTrials | None = None
     is_busy: Callable[[], bool] = staticmethod(lambda: False)
+    on_deleted: Callable[[str, int, int], object] = staticmethod(lambda topic, partition, count: None)
     assignment_strategy = "roundrobin"  # as aiokafka in Faust
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -77,7 +78,7 @@ class LibrdkafkaConsumer(Consumer):
         config = _config(self.app.conf, self.assignment_strategy)
         config.update((key, value) for key, value in self.kafka.client if key == "client.id")
         config["stats_cb"] = self._contact.saw
-        self._group_consumer = GroupConsumer(self.kafka, config, self, self.trials, self.is_busy)
+        self._group_consumer = GroupConsumer(self.kafka, config, self, self.trials, self.is_busy, self.on_deleted)
 
     async def on_stop(self) -> None:
         """Commit the acked offsets and leave the group."""

@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from schemas.errors import NotAuthorised, SettingsError
 from schemas.settings import KafkaSettings
+from stream_processors.faust_host.deleted_offsets import DeletedOffsets
 from stream_processors.faust_host.messages import FetchedRecord
 from transport.batch_trials.after_death import BatchTrials, PartitionKey
 from transport.batch_trials.trial import Tried
@@ -89,6 +90,9 @@ class GroupConsumer:
     is_busy
         Function that returns True while earlier messages wait for their turn. Messages then gather for some
         milliseconds: a fetch of a few messages costs broker and client as much as one of many.
+    on_deleted
+        Called in the reading thread with topic, partition and number of offsets that the topic deleted before they were
+        read.
     """
 
     def __init__(
@@ -98,12 +102,14 @@ class GroupConsumer:
         listener: Listener,
         trials: BatchTrials | None = None,
         is_busy: Callable[[], bool] = lambda: False,
+        on_deleted: Callable[[str, int, int], object] = lambda topic, partition, count: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._consumer = make_consumer(kafka, {**BOUNDED, **LONG_LIVED, **config, "error_cb": _log_error})
         self._group = str(config.get("group.id"))
         self._skipper = BatchSkipper(kafka)
+        self._deleted = DeletedOffsets(self._consumer, on_deleted)
         self._assigned: frozenset[PartitionKey] = frozenset()
         self._trials = trials
         self._is_busy = is_busy
@@ -223,7 +229,13 @@ class GroupConsumer:
         if messages and not self._first and not self._has_enough():
             messages += self._consumer.consume(_MORE, 0)
         good = [message for message in messages if not self._skipper.met(message) and not self._is_error(message)]
-        records: list[FetchedRecord] = [*good, *self._skipper.skip(self._consumer)]
+        skipped = self._skipper.skip(self._consumer)
+        for message in good:
+            offset = message.offset() or 0
+            self._deleted.read((message.topic() or "", message.partition() or 0), offset, offset + 1)
+        for batch in skipped:
+            self._deleted.read((batch.topic, batch.partition), batch.first, batch.following)
+        records: list[FetchedRecord] = [*good, *skipped]
         if self._first:
             self._first.extend(records)
             records = [] if self._has_enough() else [self._first.popleft()]
@@ -276,6 +288,8 @@ class GroupConsumer:
             # A partition without a committed offset follows auto.offset.reset.
             offset = tried.following if tried is not None and records else each.offset
             begins.append(TopicPartition(each.topic, each.partition, offset))
+            if offset >= 0:
+                self._deleted.begin((each.topic, each.partition), offset)
         self._consumer.assign(begins)
 
     def _try_out(self) -> None:
@@ -293,6 +307,7 @@ class GroupConsumer:
 
     def _forget(self) -> None:
         self._skipper.forget()
+        self._deleted.forget()
         with self._lock:
             self._generation += 1
             self._first.clear()

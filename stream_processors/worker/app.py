@@ -177,6 +177,7 @@ class FrameWorker:
             buffer_bytes,
             trials=BatchTrials(kafka, self._quarantine.deaths, buffer_bytes, settings.watchdog_s),
             is_busy=self._is_busy,
+            on_deleted=lambda topic, partition, count: self._metrics.deleted.inc(count),
             on_in_flight_bytes=self._metrics.in_flight_bytes.set,
             on_read=self._note_newest,
         )

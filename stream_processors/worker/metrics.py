@@ -110,6 +110,11 @@ class WorkerMetrics:
             registry=self.registry,
         )
         self.lag = Gauge("inspection_lag", "Frames not committed yet", ["partition"], registry=self.registry)
+        self.deleted = Counter(
+            "inspection_deleted_unread",
+            "Offsets of the frames topic that were deleted before the worker read them",
+            registry=self.registry,
+        )
         self.in_flight_bytes = Gauge(
             "inspection_held_bytes", "Bytes of frames read and not yet answered", registry=self.registry
         )

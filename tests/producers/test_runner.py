@@ -61,7 +61,7 @@ def test_stop_ends_a_wait() -> None:
     threading.Timer(0.05, stop.set).start()
     begin = time.monotonic()
     assert run_camera(endless(), Shelf(), fps=0.01, stop=stop) == 1
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 50  # the next frame is due after 100 s
 
 
 def test_a_camera_that_raises_or_hangs_stalls_no_other(caplog: pytest.LogCaptureFixture) -> None:

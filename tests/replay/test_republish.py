@@ -41,7 +41,7 @@ def test_told_to_stop_while_no_broker_takes_anything(monkeypatch: pytest.MonkeyP
     began_s = time.monotonic()
     with pytest.raises(BrokerUnavailable, match="frames are not acknowledged"):
         republish([endless], KafkaSettings("127.0.0.1:1"), "x.replay.frames", speed=math.inf, stop=stop)
-    assert time.monotonic() - began_s < 8
+    assert time.monotonic() - began_s < 20
 
 
 def test_a_long_wait_is_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -138,18 +138,19 @@ def test_as_they_were_and_marked(decided: Decided) -> None:
 def test_spaced_as_captured(line: KafkaSettings) -> None:
     topic = f"{line.prefix}.frames"  # of a line that is for replays by its name
     live = KafkaSettings(line.bootstrap_servers, "elsewhere")
-    frames = [stored(number, number * 1_000_000, number % 2) for number in range(4)]
+    frames = [stored(number, number * 10_000_000, number % 2) for number in range(4)]
     with pytest.raises(SettingsError):
         republish([frames], live, topic)
-    began = time.monotonic()
     prefix = f"{line.prefix}.replay"
     apply(KafkaSettings(line.bootstrap_servers, prefix))
-    done = republish([frames[::2], frames[1::2]], live, f"{prefix}.frames", speed=5.0)
-    assert time.monotonic() - began >= 0.6
+    began_us = time.time_ns() // 1000
+    done = republish([frames[::2], frames[1::2]], live, f"{prefix}.frames", speed=50.0)
     assert (done.published, done.unordered, done.cameras) == (4, 0, {"press/top": 2, "press/left": 1, "press/right": 1})
     sent = sorted(read_topic(line, f"{prefix}.frames"), key=lambda m: m.timestamp_us)
-    gaps = [b.timestamp_us - a.timestamp_us for a, b in itertools.pairwise(sent)]
-    assert all(150_000 < gap < 400_000 for gap in gaps), gaps
+    since_us = [message.timestamp_us - began_us for message in sent]
+    # Each 0.2 s after the one before, or later on a slow machine; as it was captured, it would take 30 s.
+    assert all(found >= number * 200_000 - 1_000 for number, found in enumerate(since_us)), since_us
+    assert since_us[-1] < 15_000_000
 
 
 @pytest.mark.alone

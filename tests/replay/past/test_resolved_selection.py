@@ -284,7 +284,7 @@ def test_told_to_stop_while_nothing_that_is_meant_comes(line: KafkaSettings) -> 
         timer.start()
         began_s = time.monotonic()
         assert list(resolved.frames(stop=stop)) == []
-        assert time.monotonic() - began_s < 5
+        assert time.monotonic() - began_s < 15  # the whole read takes 20 s
         timer.join()
 
 
