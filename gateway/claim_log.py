@@ -31,8 +31,10 @@ _POLL_S = 0.1
 _FETCH_BYTES = 2 * 1024 * 1024
 #: Longest time until Kafka has a claim, in ms.
 _DELIVERY_MS = 10_000
-#: Time after which a decision is due for a frame without a deadline, and the longest such time, in seconds.
-DUE_S = 60.0
+#: Longest time after which a decision is due, in seconds; that of a frame without a deadline.
+_DUE_S = 60.0
+#: Time beyond it: a worker that takes over partitions answers late, and a second frame would be a repetition.
+_GRACE_S = 10.0
 
 
 class ClaimLog:
@@ -128,13 +130,13 @@ class ClaimLog:
             raise key_reused(frame_id)
         return now_s < known.overdue_s
 
-    async def take(self, frame_id: str, due_s: float | None, until_s: float) -> bool:
+    async def take(self, frame_id: str, left_s: float | None, until_s: float) -> bool:
         """Claim a key that is not taken; return True if the frame is to be published, False if another was quicker.
 
         Parameters
         ----------
-        due_s
-            Time until the decision on the frame is due, in seconds; None: no deadline.
+        left_s
+            Time until the deadline of the frame, in seconds; None: no deadline.
         until_s
             Monotonic time at which the wait for Kafka ends, in seconds.
 
@@ -151,7 +153,7 @@ class ClaimLog:
         claim = Claim(
             claim_id=f"{self._writer}-{next(self._numbers)}",
             frame_id=frame_id,
-            due_s=DUE_S if due_s is None else min(due_s, DUE_S),
+            due_s=_GRACE_S + (_DUE_S if left_s is None else min(left_s, _DUE_S)),
             replaces=None if known is None else known.claim.claim_id,
         )
         await self._written(claim, until_s)

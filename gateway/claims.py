@@ -26,8 +26,6 @@ from dataclasses import dataclass
 
 from gateway.identity import key_of
 
-#: Time after the moment when a decision is due, in seconds. After it the claim may be replaced.
-_GRACE_S = 1.0
 _LONGEST_ID = 1000
 
 
@@ -42,7 +40,7 @@ class Claim:
     frame_id
         Frame that the key gets. It names the key and the image.
     due_s
-        Time until the decision is due, in seconds.
+        Time until the decision is due, in seconds; after it the claim may be replaced.
     replaces
         Id of the claim that this one replaces, or releases; None: the key has no claim.
     is_release
@@ -98,7 +96,7 @@ class StandingClaim:
     @property
     def overdue_s(self) -> float:
         """Monotonic time from which the claim may be replaced, in seconds."""
-        return self.read_s + self.claim.due_s + _GRACE_S
+        return self.read_s + self.claim.due_s
 
 
 class ClaimTable:
