@@ -184,9 +184,10 @@ class Inspections:
         known = self._line.reader.index.get(frame_id)
         if known is not None:
             return Inspected(frame_id, _of_image(known, sha256), is_replayed=True)
-        claiming = self._claimed(arrival, request, frame_id, patience, until_s, body)
-        del request
-        is_ours, decision = await claiming
+        with self._line.keys.hold(frame_id):
+            claiming = self._claimed(arrival, request, frame_id, patience, until_s, body)
+            del request
+            is_ours, decision = await claiming
         return Inspected(frame_id, None if decision is None else _of_image(decision, sha256), is_replayed=not is_ours)
 
     async def _claimed(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gateway.identity import key_of
 from gateway.problems import Problem
 
 _LONGEST_KEY = 255
@@ -31,6 +35,49 @@ def parse_key(header: str | None) -> str | None:
 def item_key(key: str | None, number: int) -> str | None:
     """Return the key of an image among several in one request; its number is its place, from 0."""
     return None if key is None else f"{key}/{number}"
+
+
+class KeysAtHand:
+    """Keys of the requests at hand in this process. Call from the event loop only.
+
+    Examples
+    --------
+    >>> keys = KeysAtHand()
+    >>> with keys.hold("http-key.press-7.54834cfe.e3b0c442"), keys.hold("http-key.press-7.54834cfe.e3b0c442"):
+    ...     pass
+    Traceback (most recent call last):
+    ...
+    gateway.problems.Problem: the first request with this key is waiting for its decision
+    """
+
+    def __init__(self) -> None:
+        self._frames: dict[str, str] = {}
+
+    @contextmanager
+    def hold(self, frame_id: str) -> Iterator[None]:
+        """Hold the key of a frame for the time of a request.
+
+        Raises
+        ------
+        Problem
+            ``key-reused`` if a request holds it for another image, ``key-in-progress`` for the same one.
+        """
+        key = key_of(frame_id) or frame_id
+        known = self._frames.get(key)
+        if known is not None and known != frame_id:
+            raise key_reused(frame_id)
+        if known is not None:
+            raise Problem(
+                "key-in-progress",
+                "the first request with this key is waiting for its decision",
+                retry_after_s=1,
+                instance=frame_id,
+            )
+        self._frames[key] = frame_id
+        try:
+            yield
+        finally:
+            del self._frames[key]
 
 
 def key_reused(frame_id: str) -> Problem:

@@ -10,6 +10,7 @@ from gateway.bodies import BodyMemory
 from gateway.claim_log import ClaimLog
 from gateway.clients import Clients
 from gateway.frame_publisher import FrameRequest, GatewayPublisher
+from gateway.keys import KeysAtHand
 from gateway.load import Load
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings
@@ -53,6 +54,7 @@ class GatewayLine:
         clock_s = self.clock.monotonic_s
         per_client = settings.waiting if len(clients) == 1 else settings.waiting_per_client
         self.load = Load(settings.waiting, per_client, settings.worker_silent_s, settings.kept_s, clock_s)
+        self.keys = KeysAtHand()
         self.memory = BodyMemory(settings.most_body_bytes)
         self.is_draining = False
         self._loop: asyncio.AbstractEventLoop | None = None

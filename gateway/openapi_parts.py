@@ -15,7 +15,7 @@ _PROBLEM_TYPE = "application/problem+json"
 PNG_EXAMPLE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
 #: Statuses that any request may get.
 ALWAYS = (400, 401, 403, 404, 405, 500, 503)
-INSPECTION = (*ALWAYS, 408, 413, 415, 422, 429, 502, 504)
+INSPECTION = (*ALWAYS, 408, 409, 413, 415, 422, 429, 502, 504)
 
 
 def problem_answer(status: int, *, foreign: bool = False) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def problem_answer(status: int, *, foreign: bool = False) -> dict[str, Any]:
     """
     names = [name for name, (code, _) in PROBLEMS.items() if code == status]
     headers: dict[str, Any] = {}
-    if status in (429, 503):
+    if status in (409, 429, 503):
         headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
     if status == 401:
         headers["WWW-Authenticate"] = {"schema": {"type": "string"}}

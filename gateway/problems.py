@@ -8,6 +8,7 @@
     404  unknown-inspection, not-found       the id is unknown, or no longer kept; there is no such page
     405  method-not-allowed                  the method is wrong for the path
     408  too-slow                            the body did not come in time
+    409  key-in-progress                     the first request with this key has no answer yet
     413  too-large                           the body or the image is too large
     415  not-an-image                        the body is not in a format that is inspected
     422  key-reused, image-unreadable        the key belongs to another image; the image cannot be inspected
@@ -40,6 +41,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "not-found": (404, "There is no such page"),
     "method-not-allowed": (405, "The method is not allowed here"),
     "too-slow": (408, "The body did not come in time"),
+    "key-in-progress": (409, "The first request with this key has no answer yet"),
     "too-large": (413, "The body or the image is too large"),
     "not-an-image": (415, "The body is not in a format that is inspected"),
     "key-reused": (422, "The key belongs to another image"),

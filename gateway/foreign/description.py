@@ -24,7 +24,7 @@ from gateway.openapi_parts import (
     responses,
 )  # fmt: skip
 
-_INFER = (*ALWAYS, 408, 413, 415, 422, 429, 502, 504)
+_INFER = (*ALWAYS, 408, 409, 413, 415, 422, 429, 502, 504)
 _BASE64 = {
     "type": "string", "format": "byte", "contentEncoding": "base64",
     "description": "The image: JPEG, PNG, TIFF or BMP, in base64.",
