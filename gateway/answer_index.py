@@ -7,7 +7,6 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.identity import key_of
 from schemas.records import Decision
 
 #: Bytes that an entry takes beside the encoded decision.
@@ -52,8 +51,6 @@ class AnswerIndex:
         self._lock = threading.Lock()
         self._by_frame: OrderedDict[str, _Kept] = OrderedDict()
         self._by_part: defaultdict[str, dict[str, None]] = defaultdict(dict)
-        #: First frame of each idempotency key.
-        self._by_key: dict[str, str] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -80,9 +77,6 @@ class AnswerIndex:
             self._by_frame[decision.frame_id] = entry
             if entry.part_id is not None:
                 self._by_part[entry.part_id][decision.frame_id] = None
-            key = key_of(decision.frame_id)
-            if key is not None:
-                self._by_key.setdefault(key, decision.frame_id)
             self._bytes += entry.size_bytes
             self._evict()
         return True
@@ -93,13 +87,6 @@ class AnswerIndex:
             self._evict()
             entry = self._by_frame.get(frame_id)
         return None if entry is None else self._decode(entry.value)
-
-    def has_other(self, frame_id: str) -> bool:
-        """Return True if a decision on another image with the same idempotency key is kept."""
-        key = key_of(frame_id)
-        with self._lock:
-            self._evict()
-            return key is not None and self._by_key.get(key, frame_id) != frame_id
 
     def of_part(self, part_id: str, most: int) -> list[Decision]:
         """Return the newest decisions on a part, in the order in which they came."""
@@ -117,9 +104,6 @@ class AnswerIndex:
                 return
             del self._by_frame[frame_id]
             self._bytes -= entry.size_bytes
-            key = key_of(frame_id)
-            if key is not None and self._by_key.get(key) == frame_id:
-                del self._by_key[key]
             if entry.part_id is not None:
                 frames = self._by_part[entry.part_id]
                 del frames[frame_id]

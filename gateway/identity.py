@@ -21,18 +21,20 @@ def camera_identity(line: str, station: str, client: str, instance: str, number:
     return CameraIdentity(line, station, f"{client}--{instance}--{number}")
 
 
-def keyed_frame_id(client: str, key: str, sha256: str) -> str:
-    """Return the id of the frame of a client's idempotency key: the same at every gateway, and after a restart.
+def keyed_frame_id(client: str, station: str, key: str, sha256: str) -> str:
+    """Return the id of the frame of an idempotency key: the same at every gateway, and after a restart.
 
     The decision on the frame is found by this id in the decisions topic, so the topic remembers the key. The id has the
-    hash of the image: gateways that do not know of each other never give two images one id.
+    hash of the image: two images never have one id. A station has no ``/`` in its name.
 
     Examples
     --------
-    >>> keyed_frame_id("press-7", "shift-2/part-77", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-    'http-key.press-7.54834cfe436d408050e615b774f42414.e3b0c44298fc1c14'
+    >>> image = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    >>> keyed_frame_id("press-7", "http", "shift-2/part-77", image)
+    'http-key.press-7.a2058998f5cc9f300b90cc72c00a4a19.e3b0c44298fc1c14'
     """
-    return f"{KEYED}.{client}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.{sha256[:16]}"
+    scoped = hashlib.sha256(f"{station}/{key}".encode()).hexdigest()[:32]
+    return f"{KEYED}.{client}.{scoped}.{sha256[:16]}"
 
 
 def key_of(frame_id: str) -> str | None:

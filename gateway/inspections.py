@@ -3,8 +3,8 @@
 The way of a request, in the order of `Inspections.post`:
 
 1. who asks, and may they; 2. is the line there; 3. wait, deadline and key; 4. room among the requests at hand; 5. the
-body; 6. image and fields; 7. an answer that is known for this key; 8. a prospect of an answer in time; 9. publish the
-frame; 10. wait for its decision; 11. the status that the decision means.
+body; 6. image and fields; 7. an answer that is known for this key; 8. a prospect of an answer in time; 9. the claim on
+the key; 10. publish the frame; 11. wait for its decision; 12. the status that the decision means.
 
 Whatever fails raises a `Problem`, which is the answer.
 """
@@ -24,7 +24,7 @@ from gateway.clients import Client
 from gateway.frame_publisher import FrameRequest
 from gateway.identity import is_of_client, keyed_frame_id
 from gateway.image_request import FORM_TYPE, ImageFields, content_kind, fields_of, form_fields, image_of, station_of
-from gateway.keys import KeyedFrame, key_reused, parse_key
+from gateway.keys import key_reused, parse_key
 from gateway.line import GatewayLine
 from gateway.multipart import parse_form
 from gateway.outcome import decision_response, problem_of
@@ -35,6 +35,8 @@ from schemas.records import Decision
 
 #: Room for the fields and boundaries of a form around the image, in bytes.
 FORM_BYTES = 64 * 1024
+#: Time in which a request that does not wait for its decision gets its key, in seconds.
+_CLAIM_S = 5.0
 #: Images above this size are hashed in another thread, in bytes.
 _LARGE_BYTES = 1024 * 1024
 
@@ -144,9 +146,10 @@ class Inspections:
         else:
             sha256 = hashlib.sha256(data).hexdigest()
         client = arrival.client
+        station = station_of(client, fields.station, self._line.settings.station)
         return FrameRequest(
             client=client.name,
-            station=station_of(client, fields.station, self._line.settings.station),
+            station=station,
             image=image,
             sha256=sha256,
             captured_at_us=arrival.at_us,
@@ -155,7 +158,7 @@ class Inspections:
             part_id=fields.part_id,
             lot=fields.lot,
             attributes=fields.attributes,
-            named=None if arrival.key is None else keyed_frame_id(client.name, arrival.key, sha256),
+            named=None if arrival.key is None else keyed_frame_id(client.name, station, arrival.key, sha256),
         )
 
     async def found(self, arrival: Arrival, data: bytes, fields: ImageFields, patience: Patience) -> Inspected:
@@ -181,36 +184,58 @@ class Inspections:
         known = self._line.reader.index.get(frame_id)
         if known is not None:
             return Inspected(frame_id, _of_image(known, sha256), is_replayed=True)
-        if self._line.reader.index.has_other(frame_id):
-            raise key_reused(frame_id)
-        with self._line.keys.hold(frame_id) as keyed:
-            # The key is held before the others are asked: of two at the same moment at least one sees the other.
-            was_sent = keyed.sent_s is not None or await self._line.siblings_know(frame_id)
-            if not was_sent:
-                if await self._line.siblings_have_other(frame_id):
-                    raise key_reused(frame_id)
-                await self._publish(arrival, request, patience, keyed)
+        with self._line.keys.hold(frame_id):
+            claiming = self._claimed(arrival, request, frame_id, patience, until_s, body)
             del request
-            if body is not None:
-                body.release()
-            decision = await self._line.decision(frame_id, until_s)
-        return Inspected(frame_id, None if decision is None else _of_image(decision, sha256), is_replayed=was_sent)
+            is_ours, decision = await claiming
+        return Inspected(frame_id, None if decision is None else _of_image(decision, sha256), is_replayed=not is_ours)
 
-    async def _publish(
-        self, arrival: Arrival, request: FrameRequest, patience: Patience, keyed: KeyedFrame | None = None
-    ) -> str:
+    async def _claimed(
+        self,
+        arrival: Arrival,
+        request: FrameRequest,
+        frame_id: str,
+        patience: Patience,
+        until_s: float,
+        body: Body | None,
+    ) -> tuple[bool, Decision | None]:
+        """Publish the frame if its key can be had, else wait for the decision on the frame that another has published.
+
+        If that decision is overdue, the frame is published after all. Return True in the first place if this request
+        has published it.
+        """
+        clock_s = self._line.clock.monotonic_s
+        claims = self._line.claims
+        # A request that does not wait for the decision waits for its key.
+        claimed_s = max(until_s, clock_s() + _CLAIM_S) if patience.responds_async else until_s
+        while True:
+            if not claims.is_taken(frame_id):
+                self._require_prospect(arrival, request, patience)
+                if await claims.take(frame_id, _left_s(request.deadline_ms, clock_s() - arrival.at_s), claimed_s):
+                    break
+            decision = await self._line.decision(frame_id, min(until_s, claims.overdue_s(frame_id)))
+            if decision is not None or clock_s() >= until_s:
+                return False, decision
+        try:
+            await self._line.publish(request)
+        except Problem:
+            claims.release(frame_id)
+            raise
+        del request
+        if body is not None:
+            body.release()
+        return True, await self._line.decision(frame_id, until_s)
+
+    async def _publish(self, arrival: Arrival, request: FrameRequest, patience: Patience) -> str:
+        self._require_prospect(arrival, request, patience)
+        return await self._line.publish(request)
+
+    def _require_prospect(self, arrival: Arrival, request: FrameRequest, patience: Patience) -> None:
+        """Check that the decision can come in time."""
         spent_s = self._line.clock.monotonic_s() - arrival.at_s
         if request.deadline_ms is not None and spent_s * 1000 >= request.deadline_ms:
             raise Problem("deadline-exceeded", f"the deadline passed while the body came, which took {spent_s:.1f} s")
         self._line.load.require_answers(None if patience.responds_async else patience.wait_s - spent_s)
-        if keyed is not None:
-            keyed.sent_s = self._line.clock.monotonic_s()
-        try:
-            return await self._line.publish(request)
-        except Problem:
-            if keyed is not None:
-                keyed.sent_s = None
-            raise
 
     def _response(self, found: Inspected, patience: Patience) -> Response:
         headers = {"Location": location_of(found.frame_id), "traceparent": traceparent(found.frame_id)}
@@ -236,17 +261,22 @@ class Inspections:
         headers = {"traceparent": traceparent(frame_id)}
         if decision is not None:
             return decision_response(decision, headers)
-        if self._line.load.is_open(frame_id) or await self._line.siblings_know(frame_id):
+        if self._line.knows(frame_id) or await self._line.siblings_know(frame_id):
             return _pending(frame_id, {**headers, "Location": location_of(frame_id)})
         raise Problem(
             "unknown-inspection",
             "no decision on this frame is kept, and this gateway has not published it; before the decision only the "
-            "gateway that published a frame knows it",
+            "gateway that published a frame without a key knows it",
         )
 
     def _is_own(self, request: Request) -> bool:
         client = self._line.clients.of(request.headers.get("authorization"))
         return is_of_client(client.name, request.path_params["frame_id"])
+
+
+def _left_s(deadline_ms: int | None, spent_s: float) -> float | None:
+    """Return the time that is left until a deadline, in seconds."""
+    return None if deadline_ms is None else max(0.0, deadline_ms / 1000 - spent_s)
 
 
 def require_key(arrival: Arrival) -> None:

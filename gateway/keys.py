@@ -1,27 +1,14 @@
-"""Idempotency keys at hand in this process; the decisions topic remembers the answered ones."""
+"""Idempotency keys of requests. `gateway.claims` has those of all gateways."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from gateway.identity import key_of
 from gateway.problems import Problem
 
-#: Keys that are remembered.
-_MOST = 20_000
 _LONGEST_KEY = 255
-
-
-@dataclass(slots=True)
-class KeyedFrame:
-    """Frame of a key: its id, the time when it was sent (None: not yet), and a request at hand."""
-
-    frame_id: str
-    sent_s: float | None = None
-    is_at_hand: bool = False
 
 
 def parse_key(header: str | None) -> str | None:
@@ -50,74 +37,47 @@ def item_key(key: str | None, number: int) -> str | None:
     return None if key is None else f"{key}/{number}"
 
 
-class KeyTable:
-    """Keys whose frames have no decision yet. Call from the event loop only.
+class KeysAtHand:
+    """Keys of the requests at hand in this process. Call from the event loop only.
 
-    Parameters
-    ----------
-    forgotten_s
-        Time after which a frame without an answer may be published again, in seconds.
-    clock_s
-        Function that returns seconds of a monotonic clock.
+    Examples
+    --------
+    >>> keys = KeysAtHand()
+    >>> with keys.hold("http-key.press-7.54834cfe.e3b0c442"), keys.hold("http-key.press-7.54834cfe.e3b0c442"):
+    ...     pass
+    Traceback (most recent call last):
+    ...
+    gateway.problems.Problem: the first request with this key is waiting for its decision
     """
 
-    def __init__(self, forgotten_s: float, clock_s: Callable[[], float]) -> None:
-        self._forgotten_s = forgotten_s
-        self._clock_s = clock_s
-        self._frames: OrderedDict[str, KeyedFrame] = OrderedDict()
+    def __init__(self) -> None:
+        self._frames: dict[str, str] = {}
 
     @contextmanager
-    def hold(self, frame_id: str) -> Iterator[KeyedFrame]:
-        """Hold a key for the time of a request.
+    def hold(self, frame_id: str) -> Iterator[None]:
+        """Hold the key of a frame for the time of a request.
 
         Raises
         ------
         Problem
-            ``key-reused`` if the key belongs to another image, ``key-in-progress`` if a request holds it.
+            ``key-reused`` if a request holds it for another image, ``key-in-progress`` for the same one.
         """
         key = key_of(frame_id) or frame_id
-        frame = self._frames.get(key)
-        if frame is not None and frame.frame_id != frame_id:
+        known = self._frames.get(key)
+        if known is not None and known != frame_id:
             raise key_reused(frame_id)
-        if frame is not None and frame.is_at_hand:
+        if known is not None:
             raise Problem(
                 "key-in-progress",
                 "the first request with this key is waiting for its decision",
                 retry_after_s=1,
                 instance=frame_id,
             )
-        if frame is None:
-            frame = self._frames[key] = KeyedFrame(frame_id)
-            while len(self._frames) > _MOST:
-                self._frames.popitem(last=False)
-        if frame.sent_s is not None and self._clock_s() - frame.sent_s > self._forgotten_s:
-            frame.sent_s = None
-        frame.is_at_hand = True
+        self._frames[key] = frame_id
         try:
-            yield frame
+            yield
         finally:
-            frame.is_at_hand = False
-            if frame.sent_s is None:
-                self._frames.pop(key, None)
-
-    def forget(self, frame_id: str) -> None:
-        """Forget a frame: it has its decision, or Kafka did not accept it."""
-        key = key_of(frame_id) or frame_id
-        frame = self._frames.get(key)
-        if frame is not None and frame.frame_id == frame_id:
-            frame.sent_s = None
-            if not frame.is_at_hand:
-                del self._frames[key]
-
-    def has_other(self, frame_id: str) -> bool:
-        """Return True if the key of a frame belongs to another image.
-
-        Of two images that come at the same moment, the one with the lower id has the key: both processes see it so.
-        """
-        frame = self._frames.get(key_of(frame_id) or frame_id)
-        if frame is None or frame.frame_id == frame_id:
-            return False
-        return frame.sent_s is not None or frame.frame_id < frame_id
+            del self._frames[key]
 
 
 def key_reused(frame_id: str) -> Problem:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from gateway.answer_reader import DecisionReader
 from gateway.bodies import BodyMemory
+from gateway.claim_log import ClaimLog
 from gateway.clients import Clients
 from gateway.frame_publisher import FrameRequest, GatewayPublisher
-from gateway.keys import KeyTable
+from gateway.keys import KeysAtHand
 from gateway.load import Load
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings
@@ -21,9 +22,6 @@ from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from transport.admin import require_topics
 from transport.rights import require_rights
-
-#: Time after which the frame of a key may be published again, in seconds: longer than a delivery may take.
-_FORGOTTEN_S = 60.0
 
 
 class GatewayLine:
@@ -56,17 +54,20 @@ class GatewayLine:
         clock_s = self.clock.monotonic_s
         per_client = settings.waiting if len(clients) == 1 else settings.waiting_per_client
         self.load = Load(settings.waiting, per_client, settings.worker_silent_s, settings.kept_s, clock_s)
-        self.keys = KeyTable(_FORGOTTEN_S, clock_s)
+        self.keys = KeysAtHand()
         self.memory = BodyMemory(settings.most_body_bytes)
         self.is_draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        require_topics(kafka, [kafka.frames, kafka.decisions])
-        require_rights(kafka, read=[kafka.decisions], write=[kafka.frames])
+        require_topics(kafka, [kafka.frames, kafka.decisions, kafka.http_keys])
+        require_rights(kafka, read=[kafka.decisions, kafka.http_keys], write=[kafka.frames, kafka.http_keys])
         self.reader = DecisionReader(kafka, settings, self._read, self.clock)
+        self.claims = ClaimLog(kafka, settings, self._call, self.clock)
         try:
             self.reader.open()
+            self.claims.open()
             self.publisher = GatewayPublisher(kafka, settings, metrics, self._not_published, self.clock)
         except BaseException:
+            self.claims.close()
             self.reader.close()
             raise
 
@@ -78,12 +79,13 @@ class GatewayLine:
         """Close the clients of Kafka, after the last request."""
         self._loop = None
         self.publisher.close()
+        self.claims.close()
         self.reader.close()
 
     @property
     def is_alive(self) -> bool:
         """True while the threads of the line live."""
-        return self.reader.is_running and self.publisher.is_running
+        return self.reader.is_running and self.claims.is_running and self.publisher.is_running
 
     @property
     def blocker(self) -> Problem | None:
@@ -92,7 +94,7 @@ class GatewayLine:
             return Problem("draining", "the gateway is stopping", retry_after_s=1)
         if not self.reader.connected:
             return Problem("broker-away", "the brokers of the line do not answer", retry_after_s=1)
-        if not self.reader.is_ready:
+        if not self.reader.is_ready or not self.claims.is_ready:
             return Problem("not-ready", "the gateway still reads the decisions of the last minutes", retry_after_s=1)
         return None
 
@@ -148,22 +150,12 @@ class GatewayLine:
                 return None
 
     def knows(self, frame_id: str) -> bool:
-        """Return True if this process published a frame in the last minutes, or knows its decision."""
-        return self.load.is_open(frame_id) or frame_id in self.reader.index
+        """Return True if this process published a frame in the last minutes, or knows its decision or its key."""
+        return self.load.is_open(frame_id) or frame_id in self.reader.index or self.claims.has(frame_id)
 
     async def siblings_know(self, frame_id: str) -> bool:
         """Return True if another process of this gateway published a frame, or knows its decision."""
         return self.siblings is not None and await self.siblings.know(frame_id)
-
-    def has_other(self, frame_id: str) -> bool:
-        """Return True if the idempotency key of a frame belongs to another image in this process."""
-        return self.keys.has_other(frame_id) or (
-            frame_id not in self.reader.index and self.reader.index.has_other(frame_id)
-        )
-
-    async def siblings_have_other(self, frame_id: str) -> bool:
-        """Return True if the idempotency key of a frame belongs to another image in another process."""
-        return self.siblings is not None and await self.siblings.have_other(frame_id)
 
     def drain(self) -> None:
         """Take no more requests."""
@@ -192,12 +184,11 @@ class GatewayLine:
 
     def _answered(self, decision: Decision) -> None:
         self.load.answered(decision.frame_id)
-        self.keys.forget(decision.frame_id)
         self.waiting.answer(decision)
 
     def _failed(self, frame_id: str, reason: str) -> None:
         self.load.failed(frame_id)
-        self.keys.forget(frame_id)
+        self.claims.release(frame_id)
         problem = Problem(
             "broker-away", f"Kafka did not accept the frame: {reason}", retry_after_s=1, instance=frame_id
         )

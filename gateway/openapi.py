@@ -29,6 +29,7 @@ from gateway.openapi_parts import (
     ref,
     responses,
 )
+from gateway.openapi_samples import samples
 from gateway.problems import PROBLEMS, URN
 from gateway.records import LONGEST_PERSON
 
@@ -292,6 +293,11 @@ def openapi(version: str, needs_token: bool) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+    for path, methods in found["paths"].items():
+        for operation in methods.values():
+            commands = samples(operation["operationId"], path, needs_token)
+            if commands:
+                operation["x-codeSamples"] = commands
     if needs_token:
         found["security"] = [{"token": []}]
     return found

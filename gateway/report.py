@@ -11,7 +11,7 @@ from producers.stats import PublisherStats
 
 @dataclass(frozen=True, slots=True)
 class GatewayReport:
-    """Counts of the cameras of a gateway by name, as `inspection audit --edge` reads them; starts are in UTC µs."""
+    """Counts of the cameras of a gateway by name, as `inspection audit --edge-report` reads them; starts are UTC µs."""
 
     cameras: dict[str, PublisherStats]
     started_at_us: dict[str, int]

@@ -75,7 +75,7 @@ def run_gateway(
                 if siblings is None:
                     log.info("gateway at %s: %s", url, kafka.bootstrap_servers)
                 on_ready(url)
-                while server.is_running and line.reader.is_running and not stop.wait(_POLL_S):
+                while server.is_running and line.is_alive and not stop.wait(_POLL_S):
                     pass
                 has_died = not stop.is_set()
             finally:

@@ -196,9 +196,7 @@ class GatewayServer:
         self._loop = asyncio.get_running_loop()
         self._line.attach(self._loop)
         siblings = self._line.siblings
-        answering = (
-            None if siblings is None else await siblings.serve(self._metrics, self._line.knows, self._line.has_other)
-        )
+        answering = None if siblings is None else await siblings.serve(self._metrics, self._line.knows)
         try:
             await self._server.serve(sockets=[self._bound])
         finally:

@@ -7,7 +7,6 @@ only the process that published a frame knows it. ``/metrics`` shows the figures
 
     metrics\\n           the text of the process's own metrics
     knows FRAME_ID\\n    1 if the process published the frame or knows its decision, else 0
-    other FRAME_ID\\n    1 if the key of the frame belongs to another image there, else 0
 """
 
 from __future__ import annotations
@@ -38,9 +37,7 @@ class Siblings:
         self.number = number
         self._others = [other for other in range(count) if other != number]
 
-    async def serve(
-        self, metrics: Callable[[], bytes], knows: Callable[[str], bool], other: Callable[[str], bool]
-    ) -> asyncio.Server:
+    async def serve(self, metrics: Callable[[], bytes], knows: Callable[[str], bool]) -> asyncio.Server:
         """Answer the questions of the others until the server is closed.
 
         Parameters
@@ -49,8 +46,6 @@ class Siblings:
             Returns the text of the process's own metrics; called in another thread.
         knows
             Returns True if this process published a frame or knows its decision.
-        other
-            Returns True if the idempotency key of a frame belongs to another image.
         """
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,8 +56,6 @@ class Siblings:
                     writer.write(await asyncio.to_thread(metrics))
                 elif word == "knows":
                     writer.write(b"1" if knows(frame_id) else b"0")
-                elif word == "other":
-                    writer.write(b"1" if other(frame_id) else b"0")
                 await writer.drain()
             writer.close()
 
@@ -78,16 +71,9 @@ class Siblings:
 
     async def know(self, frame_id: str) -> bool:
         """Return True if another process published a frame or knows its decision."""
-        return await self._any("knows", frame_id)
-
-    async def have_other(self, frame_id: str) -> bool:
-        """Return True if the key of a frame belongs to another image at another process."""
-        return await self._any("other", frame_id)
-
-    async def _any(self, word: str, frame_id: str) -> bool:
         if "\n" in frame_id or len(frame_id) > _LONGEST_LINE // 8:
             return False
-        answers = await asyncio.gather(*(self._ask(other, f"{word} {frame_id}") for other in self._others))
+        answers = await asyncio.gather(*(self._ask(other, f"knows {frame_id}") for other in self._others))
         return "1" in answers
 
     async def _ask(self, other: int, question: str) -> str | None:

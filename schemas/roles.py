@@ -23,6 +23,7 @@ from schemas.topics import (
     DRIFT,
     DRIFT_STATE,
     FRAMES,
+    HTTP_KEYS,
     LABELS,
     SIGNING_KEYS,
     TOPICS,
@@ -151,7 +152,13 @@ ROLES: Mapping[str, Role] = {
             finds=(READER,),
             retries=True,
         ),
-        Role("gateway", ("gateway",), reads=(DECISIONS,), writes=(FRAMES, LABELS), finds=(READER, UNUSED)),
+        Role(
+            "gateway",
+            ("gateway",),
+            reads=(DECISIONS, HTTP_KEYS),
+            writes=(FRAMES, LABELS, HTTP_KEYS),
+            finds=(READER, UNUSED),
+        ),
         Role(
             "platform",
             ("topics apply", "topics diff", "doctor", "keys publish", "keys revoke", "keys show --topic"),

@@ -23,6 +23,7 @@ from schemas.topics import (
     DRIFT,
     DRIFT_STATE,
     FRAMES,
+    HTTP_KEYS,
     LABELS,
     SIGNING_KEYS,
     check_prefix,
@@ -213,3 +214,8 @@ class KafkaSettings:
     def signing_keys(self) -> str:
         """Name of the topic that spreads public keys."""
         return SIGNING_KEYS.name(self.prefix)
+
+    @property
+    def http_keys(self) -> str:
+        """Name of the topic of the gateways' idempotency keys."""
+        return HTTP_KEYS.name(self.prefix)

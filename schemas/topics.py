@@ -91,7 +91,13 @@ AUDIT_LOG = Topic("audit-log", "principal", AuditEvent, 1, 10 * 365 * _DAY_MS, -
 # Public keys, and revocations of keys, each signed (`transport.spread_keys`).
 SIGNING_KEYS = Topic("signing-keys", "id of the key", bytes, 1, -1, -1, _MIB, "compact")
 
-TOPICS: tuple[Topic, ...] = (FRAMES, DECISIONS, DEAD_LETTERS, LABELS, DRIFT, DRIFT_STATE, AUDIT_LOG, SIGNING_KEYS)
+# Claims on the idempotency keys of requests. One partition, so all gateways see one order, and the first claim of a key
+# wins; the broker's time, because gateways compare the times of claims.
+HTTP_KEYS = Topic("http-keys", "client and key", bytes, 1, _HOUR_MS, -1, _MIB, broker_time=True)
+
+TOPICS: tuple[Topic, ...] = (
+    FRAMES, DECISIONS, DEAD_LETTERS, LABELS, DRIFT, DRIFT_STATE, AUDIT_LOG, SIGNING_KEYS, HTTP_KEYS,
+)  # fmt: skip
 
 #: Largest request that a client of ours sends or fetches, in bytes.
 MAX_REQUEST_BYTES = max(topic.max_message_bytes for topic in TOPICS)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer import Context
+from typer.main import get_command
+
+from infra.cli.root import app
 
 ROOT = Path(__file__).parents[1]
 FILES = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
@@ -64,3 +69,31 @@ def test_prose_wraps_at_120_columns(document: str) -> None:
         if len(line) > 120 and not is_excepted:
             wide.append(number)
     assert not wide
+
+
+def _command_of(words: list[str]) -> tuple[Any, str]:
+    """Return the command that the words name, and its name; words after it are its arguments."""
+    command: Any = get_command(app)
+    used: list[str] = []
+    for word in words:
+        lookup = getattr(command, "get_command", None)
+        inner = None if lookup is None else lookup(Context(command), word)
+        if inner is None:
+            break
+        command = inner
+        used.append(word)
+    return command, " ".join(used)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_options_that_a_document_names_exist(document: str) -> None:
+    text = re.sub(r"\\\n\s*", " ", (ROOT / document).read_text(encoding="utf-8"))
+    unknown = set()
+    for rest in re.findall(r"(?<![\w/.-])inspection ([a-z][^`|;&#\n>]*)", text):
+        command, name = _command_of(rest.split())
+        if not name:  # no command, but a word of a sentence
+            continue
+        known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+        named = set(re.findall(r"(?<!\S)--[a-z][\w-]*", rest))
+        unknown |= {f"inspection {name} {option}" for option in named - known - {"--help"}}
+    assert unknown == set()

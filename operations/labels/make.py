@@ -7,6 +7,7 @@ import re
 from schemas.errors import InspectionError
 from schemas.ids import label_id
 from schemas.records import Label, Verdict
+from schemas.text import shown
 
 #: Maximum length of the texts of a label, in characters: of ids and names, and of the note.
 MAX_NAME = 500
@@ -103,14 +104,17 @@ def make_label(
     if named is not None:
         station, camera_id = station or named[0], camera_id or named[1]
     if not station or not camera_id:
-        about = f"frame_id {frame_id!r}" if frame_id else f"part_id {part_id!r}"
+        about = f"frame_id {frame_id!r:.80}" if frame_id else f"part_id {part_id!r:.80}"
         raise LabelError(f"station and camera_id: {about} does not say which camera; name both")
     if named is not None and named != (station, camera_id):
-        raise LabelError(f"camera_id: frame {frame_id} is of {'/'.join(named)}, not of {station}/{camera_id}")
+        raise LabelError(
+            f"camera_id: frame {shown(frame_id, 80)} is of {shown('/'.join(named), 80)}, "
+            f"not of {shown(f'{station}/{camera_id}', 80)}"
+        )
     if not labelled_by:
         raise LabelError("labelled_by: say who or what knows the truth")
     if not 0 <= labelled_at_us < 2**62:
-        raise LabelError(f"labelled_at: {labelled_at_us} µs is no time since 1970")
+        raise LabelError(f"labelled_at: {labelled_at_us!s:.40} µs is no time since 1970")
     if defect and truth is Verdict.OK:
         raise LabelError(f"defect {defect[:40]!r}: a good part has none")
     texts = {

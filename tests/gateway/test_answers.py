@@ -109,7 +109,7 @@ def test_a_key_in_progress_and_its_retry(line: KafkaSettings, image: bytes) -> N
         return {}
 
     with answering_worker(line, answering) as frames, running_gateway(line) as gateway, ThreadPoolExecutor(1) as pool:
-        first = pool.submit(gateway.inspect, image, Idempotency_Key="k", Prefer="wait=1")
+        first = pool.submit(gateway.inspect, image, Idempotency_Key="k", Prefer="wait=3")
         wait_until(lambda: frames)
         assert problem(gateway.inspect(image, Idempotency_Key="k")) == (409, "key-in-progress")
         assert problem(first.result()) == (504, "deadline-exceeded")
@@ -117,7 +117,7 @@ def test_a_key_in_progress_and_its_retry(line: KafkaSettings, image: bytes) -> N
         wait_until(lambda: b"inspection_gateway_waiting 1.0" in gateway.ask("GET", "/metrics").data)
         release.set()
         assert retried.result().status == 200
-        assert [frame.frame_id for frame in frames] == [keyed_frame_id("local", "k", sha256(image).hexdigest())]
+        assert [frame.frame_id for frame in frames] == [keyed_frame_id("local", "http", "k", sha256(image).hexdigest())]
 
 
 def test_a_key_holds_over_gateways_and_restarts(line: KafkaSettings, image: bytes, other_image: bytes) -> None:
@@ -131,7 +131,8 @@ def test_a_key_holds_over_gateways_and_restarts(line: KafkaSettings, image: byte
             again = gateway.inspect(image, Idempotency_Key="k")
             assert (again.json, again.headers["idempotency-replayed"]) == (first.json, "true")
             assert problem(gateway.inspect(other_image, Idempotency_Key="k")) == (422, "key-reused")
-        assert len(frames) == 1
+            assert gateway.inspect(other_image, "?station=pack", Idempotency_Key="k").status == 200
+        assert len(frames) == 2
 
 
 def test_an_answer_about_another_image_is_never_passed_on(

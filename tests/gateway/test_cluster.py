@@ -27,9 +27,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     cluster.stop()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
-def test_the_leader_of_the_frames_is_lost(
-    cluster: LocalCluster, unique: str, tmp_path: Path, number: signal.Signals
+@pytest.mark.parametrize(
+    ("number", "suffix"),
+    [(signal.SIGKILL, "frames"), (signal.SIGSTOP, "frames"), (signal.SIGSTOP, "http-keys")],
+    ids=["frames, killed", "frames, frozen", "keys, frozen"],
+)
+def test_the_leader_of_a_topic_is_lost(
+    cluster: LocalCluster, unique: str, tmp_path: Path, number: signal.Signals, suffix: str
 ) -> None:
     kafka = KafkaSettings(cluster.bootstrap_servers, unique)
     apply(kafka, timeout_s=60)
@@ -41,7 +45,7 @@ def test_the_leader_of_the_frames_is_lost(
             requests = Requests(lambda: gateway.url)
             try:
                 requests.await_successes(20)
-                process = leader(cluster, kafka.frames).process
+                process = leader(cluster, f"{unique}.{suffix}").process
                 assert process is not None
                 os.kill(process.pid, number)
                 before = requests.statuses()[200]

@@ -18,7 +18,7 @@ from infra.doctor.broker_clock import broker_clock
 from schemas import KafkaSettings
 from schemas.clock import SystemClock
 from schemas.errors import SettingsError
-from schemas.topics import AUDIT_LOG, SIGNING_KEYS, TOPICS
+from schemas.topics import AUDIT_LOG, HTTP_KEYS, SIGNING_KEYS, TOPICS
 from transport.admin import list_topics
 from transport.topic_setup import apply
 
@@ -143,10 +143,11 @@ def test_topics(broker, unique):
     kafka = KafkaSettings(broker.bootstrap_servers, unique)
     assert ours.broker(kafka).status == "ok"
     assert ours.topics(kafka).status == "fail"
-    apply(kafka, [topic for topic in TOPICS if topic not in (AUDIT_LOG, SIGNING_KEYS)])
+    apply(kafka, [topic for topic in TOPICS if topic not in (AUDIT_LOG, SIGNING_KEYS, HTTP_KEYS)])
     of_before = ours.topics(kafka)  # a line of an earlier version works
     assert of_before.status == "warn"
     assert f"{kafka.signing_keys}, so `--trust-topic` adds no keys" in of_before.detail
+    assert f"{kafka.http_keys}, so `inspection gateway` does not start" in of_before.detail
     apply(kafka)
     assert ours.topics(kafka).status == "ok"
 

@@ -41,7 +41,7 @@ def test_the_documentation_has_the_table() -> None:
 def test_only_programs_of_the_line_decide_and_only_people_label() -> None:
     writers = {
         topic: {role.name for role in ROLES.values() if topic in {each.suffix for each in role.writes}}
-        for topic in ("frames", "decisions", "labels", "drift", "drift-state", "signing-keys")
+        for topic in ("frames", "decisions", "labels", "drift", "drift-state", "signing-keys", "http-keys")
     }
     assert writers == {
         "frames": {"camera", "gateway", "operator"},
@@ -50,6 +50,7 @@ def test_only_programs_of_the_line_decide_and_only_people_label() -> None:
         "drift": {"watch", "operator"},
         "drift-state": {"watch"},
         "signing-keys": {"platform"},
+        "http-keys": {"gateway"},
     }
 
 

@@ -50,6 +50,7 @@ def test_the_same_statement_is_the_same_label() -> None:
         ({"station": "press", "camera_id": "side"}, "is of press/top, not of press/side"),
         ({"labelled_by": ""}, "labelled_by"),
         ({"labelled_at_us": -1}, "no time since 1970"),
+        ({"labelled_at_us": 10**400}, "labelled_at: 10{39} µs is no time since 1970"),
         ({"defect": "crack"}, "a good part has none"),
         ({"note": "x" * 10_001}, "note: more than 10000"),
         ({"labelled_by": "\udcff"}, "labelled_by"),

@@ -1,0 +1,238 @@
+"""Topic of claims: written and read back, so that of all gateways the first claim of a key wins."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from gateway.claims import Claim, ClaimTable, decode_claim
+from gateway.identity import key_of
+from gateway.keys import key_reused
+from gateway.problems import Problem
+from gateway.settings import GatewaySettings
+from schemas.clock import Clock
+from schemas.settings import KafkaSettings
+from transport.batch_letters import BatchLetters
+from transport.batch_trials.child import TriedMessage
+from transport.clients import LONG_LIVED
+from transport.limited_log import LimitedLog
+from transport.producer import make_producer
+from transport.tail import Tail
+from transport.topic_ranges import TimeRange, time_bounds
+
+_log = logging.getLogger(__name__)
+_POLL_S = 0.1
+_FETCH_BYTES = 2 * 1024 * 1024
+#: Longest time until Kafka has a claim, in ms.
+_DELIVERY_MS = 10_000
+#: Longest time after which a decision is due, in seconds; that of a frame without a deadline.
+_DUE_S = 60.0
+#: Time beyond it: a worker that takes over partitions answers late, and a second frame would be a repetition.
+_GRACE_S = 10.0
+
+
+class ClaimLog:
+    """Claims of all gateways of a line, and those of this one. `take` is called from the event loop only.
+
+    Parameters
+    ----------
+    call
+        Passes a function to the event loop. Thread-safe.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        From `open`.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, settings: GatewaySettings, call: Callable[[Callable[[], None]], None], clock: Clock
+    ) -> None:
+        self._kafka = kafka
+        self._clock = clock
+        self._call = call
+        self._kept_s = settings.kept_s
+        self.table = ClaimTable(settings.kept_s, settings.kept)
+        self._limited = LimitedLog(_log)
+        self._letters = BatchLetters(kafka, "gateway")
+        self._tail = Tail(
+            kafka, kafka.http_keys, fetch_bytes=_FETCH_BYTES, reports_end=True, on_unreadable=self._letters.write
+        )
+        # A claim that is written twice has no effect, so the client needs no identity, which can become invalid.
+        own = {
+            **LONG_LIVED, "enable.idempotence": False, "delivery.timeout.ms": _DELIVERY_MS, "error_cb": self._on_error,
+        }  # fmt: skip
+        self._producer = make_producer(kafka, own)
+        self._writer = uuid.uuid4().hex
+        self._numbers = itertools.count()
+        self._pending: dict[str, asyncio.Future[None]] = {}
+        self._has_caught_up = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="claims", daemon=True)
+
+    @property
+    def is_running(self) -> bool:
+        """True while the thread lives."""
+        return self._thread.is_alive()
+
+    @property
+    def is_ready(self) -> bool:
+        """True once all claims that existed at the start have been read."""
+        return self._has_caught_up.is_set()
+
+    def open(self) -> None:
+        """Set the offset to begin at, and start the thread."""
+        # A claim that has lost must not seem to be the first one: begin before the claim that it lost to.
+        since_us = self._clock.utc_us() - round(2 * self._kept_s * 1e6)
+        bounds = time_bounds(self._kafka, self._kafka.http_keys, TimeRange(since_us))
+        self._tail.open({partition: begin for partition, (begin, _) in bounds.items()})
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread. Idempotent."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._tail.close()
+        self._letters.close()
+        self._limited.flush()
+
+    def has(self, frame_id: str) -> bool:
+        """Return True if the key of a frame belongs to this frame. Thread-safe."""
+        key = key_of(frame_id)
+        standing = None if key is None else self.table.standing(key)
+        return standing is not None and standing.claim.frame_id == frame_id
+
+    def overdue_s(self, frame_id: str) -> float:
+        """Return the monotonic time from which the claim for a frame may be replaced; 0 if there is no claim."""
+        standing = self.table.standing(key_of(frame_id) or frame_id)
+        return 0.0 if standing is None else standing.overdue_s
+
+    def is_taken(self, frame_id: str) -> bool:
+        """Return True if another request has claimed the key for this frame, and its decision is not overdue.
+
+        Raises
+        ------
+        Problem
+            ``key-reused`` if the key belongs to another image.
+        """
+        known = self.table.standing(key_of(frame_id) or frame_id)
+        now_s = self._clock.monotonic_s()
+        if known is None or now_s - known.read_s > self._kept_s:
+            return False
+        if known.claim.frame_id != frame_id:
+            raise key_reused(frame_id)
+        return now_s < known.overdue_s
+
+    async def take(self, frame_id: str, left_s: float | None, until_s: float) -> bool:
+        """Claim a key that is not taken; return True if the frame is to be published, False if another was quicker.
+
+        Parameters
+        ----------
+        left_s
+            Time until the deadline of the frame, in seconds; None: no deadline.
+        until_s
+            Monotonic time at which the wait for Kafka ends, in seconds.
+
+        Raises
+        ------
+        Problem
+            ``key-reused`` if the key belongs to another image; ``broker-away`` or ``deadline-exceeded`` if Kafka does
+            not take the claim.
+        """
+        key = key_of(frame_id) or frame_id
+        known = self.table.standing(key)
+        if not self._tail.connected:
+            raise Problem("broker-away", "the broker of the keys does not answer", retry_after_s=1, instance=frame_id)
+        claim = Claim(
+            claim_id=f"{self._writer}-{next(self._numbers)}",
+            frame_id=frame_id,
+            due_s=_GRACE_S + (_DUE_S if left_s is None else min(left_s, _DUE_S)),
+            replaces=None if known is None else known.claim.claim_id,
+        )
+        await self._written(claim, until_s)
+        standing = self.table.standing(key)
+        if standing is not None and standing.claim.frame_id != frame_id:
+            raise key_reused(frame_id)
+        return standing is not None and standing.claim.claim_id == claim.claim_id
+
+    async def _written(self, claim: Claim, until_s: float) -> None:
+        """Write a claim, and wait until it has been read back."""
+        future = self._pending[claim.claim_id] = asyncio.get_running_loop().create_future()
+        try:
+            self._write(claim)
+            await asyncio.wait_for(future, max(0.0, until_s - self._clock.monotonic_s()))
+        except (BufferError, KafkaException) as error:
+            raise Problem(
+                "broker-away", f"Kafka does not take the key: {error}", retry_after_s=1, instance=claim.frame_id
+            ) from None
+        except TimeoutError:
+            self._release(claim)  # it may be written yet
+            raise Problem("deadline-exceeded", "Kafka did not take the key in time", instance=claim.frame_id) from None
+        finally:
+            del self._pending[claim.claim_id]
+
+    def _write(self, claim: Claim) -> None:
+        self._producer.produce(self._kafka.http_keys, claim.encode(), claim.key.encode(), on_delivery=self._on_delivery)
+
+    def release(self, frame_id: str) -> None:
+        """Release a key whose frame was not published. Does nothing if another process has the key."""
+        standing = self.table.standing(key_of(frame_id) or frame_id)
+        if standing is None or standing.claim.frame_id != frame_id:
+            return
+        if standing.claim.claim_id.startswith(f"{self._writer}-"):
+            self._release(standing.claim)
+
+    def _release(self, claim: Claim) -> None:
+        try:
+            self._write(Claim(f"{claim.claim_id}-release", claim.frame_id, 0.0, claim.claim_id, is_release=True))
+        except (BufferError, KafkaException) as error:  # another gateway replaces the claim when it is overdue
+            self._limited.warning("release", f"{self._kafka.http_keys}: a key is not released: {error}")
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            return
+        self._limited.warning("undelivered", f"{self._kafka.http_keys}: {error.str()}")
+        claim = decode_claim(message.value())
+        if claim is not None and claim.claim_id in self._pending:
+            self._call(lambda: self._resolve(claim.claim_id, KafkaException(error)))
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(0)
+            message = self._tail.poll(_POLL_S)
+            if message is not None:
+                self._read(message)
+            if not self._has_caught_up.is_set() and self._tail.reached_end:
+                self._has_caught_up.set()
+        self._producer.flush(1.0)
+
+    def _read(self, message: Message | TriedMessage) -> None:
+        claim = decode_claim(message.value())
+        if claim is None:
+            self._limited.warning("unreadable", f"{self._kafka.http_keys}: skipped a message that is no claim")
+            return
+        at_us = message.timestamp()[1] * 1000
+        age_s = 0.0
+        if not self._has_caught_up.is_set():
+            age_s = max(0.0, (self._clock.utc_us() - at_us) / 1e6)
+        self.table.add(claim, at_us, self._clock.monotonic_s() - age_s)
+        if claim.claim_id in self._pending:
+            self._call(lambda: self._resolve(claim.claim_id, None))
+
+    def _resolve(self, claim_id: str, error: KafkaException | None) -> None:
+        future = self._pending.get(claim_id)
+        if future is not None and not future.done():
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._limited.warning("kafka", error.str())
