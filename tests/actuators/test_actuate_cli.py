@@ -17,6 +17,7 @@ from schemas.codec import encode
 from tests.support.gate_records import make_decision, make_frame, now_us
 
 
+@pytest.mark.alone
 @pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_acts_and_ends_clean(line: KafkaSettings, tmp_path: Path, repository: Path, number: signal.Signals) -> None:

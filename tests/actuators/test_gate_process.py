@@ -22,6 +22,9 @@ from tests.support.gate_records import make_decision, make_frame, now_us
 from tests.support.programs import Programs
 from tests.support.records import DRIFT_EVENT
 
+# A part whose decision comes later than the belt takes is rejected: a busy machine would decide the outcome.
+pytestmark = pytest.mark.alone
+
 
 class Process:
     """`inspection actuate` in a process of its own, with one state directory and one journal over all its lives."""
