@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from schemas.clock import Clock, SystemClock
 from schemas.errors import SettingsError
 from schemas.replay_headers import RETRY_HEADER
 from schemas.settings import KafkaSettings
 from schemas.text import shown
 from transport.key_follower import KeyFollower
+from transport.key_metrics import KeyMetrics
 from transport.limited_log import LimitedLog
 from transport.public_keys import SignatureFault, SignerRole
 from transport.trust import Trust
@@ -67,6 +70,10 @@ class Belief:
         """Stop following the topic. Idempotent."""
         if self._follower is not None:
             self._follower.close()
+
+    def add_metrics(self, registry: CollectorRegistry) -> None:
+        """Add the metrics of the keys to those of the program."""
+        registry.register(KeyMetrics(self._trust, self._follower, self._clock))
 
     def refusal(
         self, role: SignerRole, camera: str, topic: str, key: bytes | None, value: bytes | None,
