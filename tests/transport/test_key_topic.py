@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from infra.broker import LocalBroker
 from infra.cli.root import app
+from operations import make_label, publish_labels
 from operations.key_entries import entry_of
 from schemas import KafkaSettings
 from schemas.topics import SIGNING_KEYS
@@ -205,7 +206,7 @@ def test_commands_that_cannot_work(keys: Keys, line: KafkaSettings, monkeypatch:
 
 
 @pytest.mark.long
-def test_worker_and_gate_serve_the_metrics(keys: Keys, line: KafkaSettings, programs: Programs) -> None:
+def test_worker_gate_and_watch_serve_the_metrics(keys: Keys, line: KafkaSettings, programs: Programs) -> None:
     variables = {"INSPECTION_TRUST": str(keys.trust), "INSPECTION_TRUST_TOPIC": "1"}
     programs.variables = {"": variables}
     programs.connect("", {"bootstrap.servers": line.bootstrap_servers})
@@ -215,10 +216,13 @@ def test_worker_and_gate_serve_the_metrics(keys: Keys, line: KafkaSettings, prog
     worker = programs.worker()
     programs.gate("--http-port", "0")
     gate = re.findall(r"(http://\S+)/metrics", programs.log("actuate"))[0]
-    for address in (worker, gate):
+    watch = programs.serve("watch", "--group", f"{line.prefix}-watch")
+    for address in (worker, gate, watch):
         wait_for(lambda address=address: sample(address, "inspection_key_topic_connected") == 1)
         assert sample(address, "inspection_signing_keys", role="camera") == 1
         assert sample(address, "inspection_key_topic_refused_entries", why="unsigned") == 1
+    publish_labels(line, [make_label("bad", frame_id="press.top.1.00000001", labelled_by="x", labelled_at_us=1)])
+    wait_for(lambda: sample(watch, "inspection_watch_signature_faults_total", why="unsigned") == 1)
 
 
 def sample(address: str, name: str, **labels: str) -> float:
@@ -226,5 +230,6 @@ def sample(address: str, name: str, **labels: str) -> float:
     with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     samples = [each for family in families for each in family.samples if each.name == name]
-    [found] = [each.value for each in samples if labels.items() <= each.labels.items()]
-    return found
+    found = [each.value for each in samples if labels.items() <= each.labels.items()]
+    assert len(found) <= 1
+    return found[0] if found else 0.0
