@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,8 @@ from confluent_kafka.admin import AdminClient
 
 from infra.broker.cluster import ClusterNode, LocalCluster
 from schemas import KafkaSettings
-from tests.support.clusters import Arrivals, await_in_sync, controller, coordinator, leader, start_cluster
-from tests.support.faults import FULL, Load, Workers, await_progress, settle
+from tests.support.clusters import await_in_sync, controller, coordinator, leader, start_cluster
+from tests.support.faults import FULL, Workers, await_progress
 from tests.support.small_disks import empty, fill, mount_small_disk, unmount
 from transport.topic_setup import apply, plan
 
@@ -36,36 +36,6 @@ def line(cluster: LocalCluster, unique: str) -> KafkaSettings:
     kafka = KafkaSettings(cluster.bootstrap_servers, unique)
     apply(kafka, timeout_s=60)
     return kafka
-
-
-@pytest.fixture
-def under_load(tmp_path: Path, fault_row: Callable[..., None]) -> Callable[..., AbstractContextManager[Workers]]:
-    """Run a line around a block that breaks nodes: ``under_load(name, cluster, line)``.
-
-    After the block the nodes are started, every frame must have its answer, and the figures are a row with that name.
-    """
-
-    @contextmanager
-    def run(name: str, cluster: LocalCluster, line: KafkaSettings) -> Iterator[Workers]:
-        workers = Workers(line, tmp_path)
-        arrivals = Arrivals(line)
-        try:
-            workers.start().await_ready(120)
-            load = Load(line, tmp_path / "spool", fps=20)
-            await_progress(line)
-            time.sleep(3)
-            began_s = time.monotonic()
-            yield workers
-            cluster.start(timeout_s=300)
-            await_in_sync(cluster)
-            figures = settle(line, load, tend=workers.revive)
-            gap_s = arrivals.longest_gap_s(began_s)
-        finally:
-            workers.close()
-            arrivals.close()
-        fault_row(name, recovered_s=gap_s, workers_restarted=workers.started - 1, **vars(figures))
-
-    return run
 
 
 def test_topics_have_three_copies_and_groups_a_topic(cluster: LocalCluster, line: KafkaSettings) -> None:
