@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,7 +13,7 @@ from confluent_kafka import Message
 from actuators.open_episodes import CameraKey, OpenEpisode, OpenEpisodes
 from schemas.clock import SystemClock
 from schemas.codec import Codec
-from schemas.errors import CodecError, InspectionError
+from schemas.errors import CodecError
 from schemas.records import DriftEvent, DriftType, EpisodeState
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
@@ -23,14 +22,9 @@ from transport.batches import UnreadableBatch
 from transport.belief import Belief
 from transport.headers import message_headers
 from transport.public_keys import SignerRole
-from transport.tail import Tail
+from transport.topic_follower import PATIENCE_S, RETRY_S, TopicFollower
 
 log = logging.getLogger(__name__)
-_POLL_S = 0.1
-#: Longest wait of `open` for the episodes of the past, and time between two attempts on a missing topic, in seconds.
-_PATIENCE_S = 10.0
-_RETRY_S = 5.0
-_JOIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +53,7 @@ class DriftSource(Protocol):
     def close(self) -> None: ...
 
 
-class DriftWatch:
+class DriftWatch(TopicFollower):
     """Set of the episodes that are open and not acknowledged, from the topic's whole past and from new events.
 
     It reads the drift topic (one partition, few messages) from its beginning. A gate that starts again therefore knows
@@ -77,8 +71,8 @@ class DriftWatch:
         Only data drift or only concept drift; None: both.
     simulated
         Use episodes of a replay, and no others.
-    patience_s
-        Longest time, in seconds, that `open` waits until the past has been read.
+    patience_s, retry_s
+        See `TopicFollower`.
     on_unreadable
         Called with each skipped batch, on the thread of the watch: `transport.batch_letters.BatchLetters.write`.
     belief
@@ -93,40 +87,29 @@ class DriftWatch:
         station: str | None = None,
         drift_type: DriftType | None = None,
         simulated: bool = False,
-        patience_s: float = _PATIENCE_S,
-        retry_s: float = _RETRY_S,
+        patience_s: float = PATIENCE_S,
+        retry_s: float = RETRY_S,
         on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
         belief: Belief | None = None,
     ) -> None:
+        super().__init__(
+            kafka,
+            kafka.drift,
+            thread="drift-watch",
+            without="drift is not watched, the gate goes on without",
+            ended="the drift watch stops; the gate goes on with what is known of drift",
+            patience_s=patience_s,
+            retry_s=retry_s,
+        )
         self._kafka = kafka
-        self._tail = Tail(kafka, kafka.drift, reports_end=True, on_unreadable=self._left_out)
         now_us = SystemClock().utc_us
         self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated, now_us=now_us)
         self._on_unreadable = on_unreadable
         self._belief = belief
         self._untrusted = 0
-        self._patience_s = patience_s
-        self._retry_s = retry_s
         self._codec: Codec | None = None
         self._episodes: Mapping[CameraKey, tuple[OpenEpisode, ...]] = MappingProxyType({})
         self._undecodable = 0
-        self._is_behind = True
-        self._is_failing = False
-        self._settled = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="drift-watch", daemon=True)
-
-    def open(self) -> None:
-        """Start the watch; return once the past is read, once that fails, or after ``patience_s``. Never raises."""
-        self._thread.start()
-        if not self._settled.wait(self._patience_s):
-            log.warning("%s: its past is not read after %g s; going on meanwhile", self._tail.topic, self._patience_s)
-
-    def close(self) -> None:
-        """Stop the watch. Idempotent; may be called without `open`. Does not wait for a call to a dead broker."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(_JOIN_S)
 
     @property
     def episodes(self) -> Mapping[CameraKey, tuple[OpenEpisode, ...]]:
@@ -136,58 +119,17 @@ class DriftWatch:
     @property
     def stats(self) -> DriftStats:
         """Current state of the watch."""
-        is_connected = self._thread.is_alive() and not self._is_behind and self._tail.connected
         number = sum(len(episodes) for episodes in self._episodes.values())
         counts = self._known.counts
         refused = counts["unfit"] + counts["implausible"] + self._untrusted
-        return DriftStats(is_connected, number, counts["taken"], counts["simulated"], self._undecodable, refused)
+        return DriftStats(self.connected, number, counts["taken"], counts["simulated"], self._undecodable, refused)
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                if self._tail.is_open or self._open_tail():
-                    self._run_or_begin_again()
-                else:
-                    self._settled.set()
-                    self._stop.wait(self._retry_s)
-        except Exception:
-            log.exception("the drift watch stops; the gate goes on with what is known of drift")
-        finally:
-            self._settled.set()
-            self._tail.close()
+    def _begin(self) -> None:
+        self._codec = Codec.from_settings(self._kafka)
+        super()._begin()
 
-    def _open_tail(self) -> bool:
-        try:
-            self._codec = Codec.from_settings(self._kafka)
-            # There are no offsets of a former run: read every partition from its beginning.
-            self._tail.open({})
-        except InspectionError as error:
-            if not self._is_failing:
-                log.warning("drift is not watched, the gate goes on without: %s", error)
-            self._is_failing = True
-            return False
-        if self._is_failing:
-            log.info("%s: drift is watched now", self._tail.topic)
-        self._is_failing = False
-        return True
-
-    def _run_or_begin_again(self) -> None:
-        try:
-            self._run_once()
-        except (MemoryError, SystemError) as error:  # the client raises both if no memory is left for a message
-            log.error("%s is read again: a batch takes all memory (%s)", self._tail.topic, error)
-            self._tail.close()  # a child process reads what `open` finds, and leaves such a batch out
-            self._is_behind = True
-
-    def _run_once(self) -> None:
-        message = self._tail.poll(_POLL_S)
-        has_changed = message is not None and self._take(message)
-        if self._is_behind and self._tail.reached_end:
-            # Publish the episodes only now: most episodes of the past were closed later on.
-            self._is_behind, has_changed = False, True
-        if has_changed and not self._is_behind:
-            self._episodes = self._known.by_camera
-            self._settled.set()
+    def _use(self) -> None:
+        self._episodes = self._known.by_camera  # only now: most episodes of the past were closed later on
 
     def _left_out(self, batch: UnreadableBatch) -> None:
         self._on_unreadable(batch)

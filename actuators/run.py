@@ -170,6 +170,8 @@ def run_gate(
     )
     error = None
     registry = GateMetrics(lambda: gate.stats, lambda: triggers.connected).registry
+    if belief is not None:
+        belief.add_metrics(registry)
     with serve_http(registry, http_port, http_host):
         if book is not None:
             book.open()

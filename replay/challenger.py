@@ -12,7 +12,7 @@ from monitoring.quality.label_index import LabelIndex
 from replay.analysis.comparison_results import GoldenComparison
 from replay.analysis.golden import compare_golden, load_golden
 from replay.analysis.table import build_table
-from replay.dataset import Dataset, check_attribute, episodes_of
+from replay.dataset import Dataset, check_attribute, episodes_of, unsigned_labels
 from replay.past.reads import empty_selection_error, read_labels
 from replay.past.replayed_frame import RECORDED
 from replay.past.resolved_selection import ResolvedSelection
@@ -126,4 +126,5 @@ def inspected(
             check_attribute(table, truth_attribute)
             first_us = int(table["captured_at_us"].min()) if len(table) else 0
             episodes = episodes_of(source, first_us, on_progress=on_progress) if with_episodes else []
-        yield Dataset(table, truths, episodes, folder.progress().summary), folder.path
+            summary, unsigned = folder.progress().summary, unsigned_labels(source)
+        yield Dataset(table, truths, episodes, summary, unsigned=unsigned), folder.path

@@ -29,13 +29,17 @@ _EPISODES_BEFORE_US = 30 * 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Table with the labels that were read for it, the episodes of drift in its time, and the counts of a run."""
+    """Table with the labels that were read for it, the episodes of drift in its time, and the counts of a run.
+
+    ``unsigned`` is one line about labels without the signature that the source asks for, if there are any.
+    """
 
     table: Table
     truths: LabelIndex
     episodes: list[Episode]
     summary: Summary | None = None
     is_finished: bool = True
+    unsigned: str | None = None
 
 
 def read_data(
@@ -89,7 +93,7 @@ def read_data(
     check_attribute(table, truth_attribute)
     first_us = int(table["captured_at_us"].min())
     episodes = episodes_of(source, first_us, on_progress=on_progress) if with_episodes else []
-    return Dataset(table, truths, episodes, summary, is_finished)
+    return Dataset(table, truths, episodes, summary, is_finished, unsigned_labels(source))
 
 
 def _some(frames: Iterable[ReplayedFrame], source: Source, *, is_run: bool) -> Iterator[ReplayedFrame]:
@@ -116,12 +120,16 @@ def check_attribute(table: Table, name: str | None) -> None:
     raise SettingsError(f"--truth-attribute {shown(name, 60)}: no frame has this attribute; {there}")
 
 
-def warn_unfinished(data: Dataset, found: Any) -> Any:
-    """Return an analysis or a comparison, with a warning if its run was not finished."""
-    if data.is_finished:
-        return found
+def with_warnings(data: Dataset, found: Any) -> Any:
+    """Return an analysis or a comparison, with a warning if its run was not finished, or labels are not signed."""
     why = "the run was stopped before its end: what it has not inspected is missing here; inspection replay --resume"
-    return replace(found, warnings=(*found.warnings, why))
+    warnings = [*([] if data.is_finished else [why]), *([] if data.unsigned is None else [data.unsigned])]
+    return replace(found, warnings=(*found.warnings, *warnings))
+
+
+def unsigned_labels(source: Source) -> str | None:
+    """Return one line about the labels that the source has found without a signature; None if it has found none."""
+    return None if source.label_signatures is None else source.label_signatures.summary
 
 
 def episodes_of(source: Source, first_us: int, *, on_progress: OnStageProgress) -> list[Episode]:

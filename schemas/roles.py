@@ -112,12 +112,18 @@ ROLES: Mapping[str, Role] = {
         Role(
             "watch",
             ("watch",),
-            reads=(DECISIONS, LABELS, DRIFT_STATE),
+            reads=(DECISIONS, LABELS, DRIFT_STATE, SIGNING_KEYS),
             writes=(DRIFT, DRIFT_STATE, DEAD_LETTERS),
             joins=WATCH,
-            finds=(READER, WATCH_STATE),
+            finds=(READER, WATCH_STATE, UNUSED),
         ),
-        Role("labeller", ("label", "review"), reads=_PEOPLE, writes=(LABELS, AUDIT_LOG), finds=(READER,)),
+        Role(
+            "labeller",
+            ("label", "review"),
+            reads=(*_PEOPLE, SIGNING_KEYS),
+            writes=(LABELS, AUDIT_LOG),
+            finds=(READER, UNUSED),
+        ),
         Role(
             "reviewer",
             (
@@ -132,8 +138,8 @@ ROLES: Mapping[str, Role] = {
                 "dead-letters list",
                 "trail",
             ),
-            reads=_PEOPLE,
-            finds=(READER,),
+            reads=(*_PEOPLE, SIGNING_KEYS),
+            finds=(READER, UNUSED),
         ),
         Role("archiver", ("archive",), reads=_PAST, writes=(DEAD_LETTERS,), finds=(READER,)),
         Role(
@@ -147,9 +153,9 @@ ROLES: Mapping[str, Role] = {
         Role(
             "operator",
             ("drift ack", "dead-letters retry", "gate reset", "label", "audit", "quality", "review", "trail"),
-            reads=_PEOPLE,
+            reads=(*_PEOPLE, SIGNING_KEYS),
             writes=(FRAMES, LABELS, DRIFT, DEAD_LETTERS, AUDIT_LOG),
-            finds=(READER,),
+            finds=(READER, UNUSED),
             retries=True,
         ),
         Role(

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from schemas.clock import Clock, SystemClock
 from schemas.errors import SettingsError
 from schemas.replay_headers import RETRY_HEADER
 from schemas.settings import KafkaSettings
 from schemas.text import shown
 from transport.key_follower import KeyFollower
+from transport.key_metrics import KeyMetrics
 from transport.limited_log import LimitedLog
 from transport.public_keys import SignatureFault, SignerRole
 from transport.trust import Trust
@@ -68,12 +71,23 @@ class Belief:
         if self._follower is not None:
             self._follower.close()
 
+    def add_metrics(self, registry: CollectorRegistry) -> None:
+        """Add the metrics of the keys to those of the program."""
+        registry.register(KeyMetrics(self._trust, self._follower, self._clock))
+
     def refusal(
         self, role: SignerRole, camera: str, topic: str, key: bytes | None, value: bytes | None,
-        headers: Mapping[str, bytes],
+        headers: Mapping[str, bytes], at_us: int | None = None,
     ) -> SignatureFault | None:  # fmt: skip
-        """Return why a message is not used; None if it is used. See `transport.trust.Trust.fault`."""
-        fault = self._trust.fault(role, camera, topic, key, value, headers, self._clock.utc_us())
+        """Return why a message is not used; None if it is used. See `transport.trust.Trust.fault`.
+
+        Parameters
+        ----------
+        at_us
+            Time (UTC µs) at which the key has to be valid; None: now.
+        """
+        at_us = self._clock.utc_us() if at_us is None else at_us
+        fault = self._trust.fault(role, camera, topic, key, value, headers, at_us)
         return self._judged(camera, f"a message of {topic} about {camera[:100]!r}", fault)
 
     def refuses_retry(
@@ -124,18 +138,46 @@ def make_belief(
     >>> print(make_belief(None, None))
     None
     """
-    policy = policy or (SignaturePolicy.OFF if trust is None else SignaturePolicy.REQUIRE)
-    if trust is None and (line is not None or policy is not SignaturePolicy.OFF):
-        option = "--trust-topic" if line is not None else f"--signatures {policy}"
-        raise SettingsError(f"{option}: name the folder of public keys with --trust")
+    policy = signature_policy(trust, policy, trust_topic=line is not None)
     if trust is None or policy is SignaturePolicy.OFF:
         return None
     folder = Trust(trust)
     if line is None:
         return Belief(folder, policy, on_fault, clock)
+    require_authority(folder, trust)
+    return Belief(folder, policy, on_fault, clock, KeyFollower(line, folder))
+
+
+def signature_policy(trust: Path | None, policy: SignaturePolicy | None, *, trust_topic: bool) -> SignaturePolicy:
+    """Return the policy that options ask for, see `make_belief`.
+
+    Raises
+    ------
+    SettingsError
+        If signatures are to be checked without a folder.
+
+    Examples
+    --------
+    >>> signature_policy(None, None, trust_topic=False), signature_policy(Path("trust"), None, trust_topic=False)
+    (<SignaturePolicy.OFF: 'off'>, <SignaturePolicy.REQUIRE: 'require'>)
+    """
+    policy = policy or (SignaturePolicy.OFF if trust is None else SignaturePolicy.REQUIRE)
+    if trust is None and (trust_topic or policy is not SignaturePolicy.OFF):
+        option = "--trust-topic" if trust_topic else f"--signatures {policy}"
+        raise SettingsError(f"{option}: name the folder of public keys with --trust")
+    return policy
+
+
+def require_authority(folder: Trust, path: Path) -> None:
+    """Check that a key of a folder could vouch for those of a topic.
+
+    Raises
+    ------
+    SettingsError
+        If none has the role authority.
+    """
     if not folder.own_keys.authorities:
         raise SettingsError(
-            f"--trust-topic: no key in {shown(trust)} has the role authority, so none vouches for keys of a topic; "
+            f"--trust-topic: no key in {shown(path)} has the role authority, so none vouches for keys of a topic; "
             "`inspection keys new NAME --role authority` makes one"
         )
-    return Belief(folder, policy, on_fault, clock, KeyFollower(line, folder))

@@ -112,6 +112,11 @@ class TrustedKeys:
         found = {key_id: key for key_id, key in self.by_id.items() if key.role is SignerRole.AUTHORITY}
         return {key_id: key for key_id, key in found.items() if key_id not in self.revoked}
 
+    def in_force(self, now_us: int) -> dict[str, TrustedKey]:
+        """Return the keys that may sign at a time (UTC µs): neither revoked nor out of their bounds."""
+        found = {key_id: key for key_id, key in self.by_id.items() if key.is_valid_at(now_us)}
+        return {key_id: key for key_id, key in found.items() if key_id not in self.revoked}
+
     def fault(
         self, role: SignerRole, camera: str | None, header: bytes | None, content: bytes, now_us: int | None
     ) -> SignatureFault | None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from operations.trail.record import Act
 from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
 from transport.audit_chain import Break, ChainCheck, ChainPoint
 from transport.audit_log import LoggedEvent, read_audit_log
+from transport.belief import SignaturePolicy
+from transport.public_keys import SignatureFault, SignerRole, TrustedKeys
+from transport.signatures import SIGNATURE_HEADER, signed_bytes
+
+#: Acts for which a person uses the key of an authority.
+_OF_AUTHORITIES = frozenset({Act.KEYS_PUBLISH, Act.KEYS_REVOKE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,10 @@ class TrailCheck:
         The head that was expected, if the chain does not have it.
     gone
         Events before the first one: deleted by the retention, or by someone with the right to delete.
+    unsigned
+        Events that are not signed as they should be: pairs of offset and reason. Empty also if nobody asked.
+    is_signature_required
+        True: an event that is not signed is as bad as one that was changed.
     """
 
     events: int = 0
@@ -36,11 +47,14 @@ class TrailCheck:
     breaks: tuple[Break, ...] = ()
     lost_head: ChainPoint | None = None
     gone: int = 0
+    unsigned: tuple[tuple[int, SignatureFault], ...] = ()
+    is_signature_required: bool = False
 
     @property
     def is_whole(self) -> bool:
-        """True if nothing was changed or removed, as far as the chain shows."""
-        return not self.breaks and not self.unreadable and self.lost_head is None
+        """True if nothing was changed or removed, as far as the chain shows, and all is signed that has to be."""
+        is_signed = not (self.unsigned and self.is_signature_required)
+        return not self.breaks and not self.unreadable and self.lost_head is None and is_signed
 
 
 def read_trail(kafka: KafkaSettings, begin_us: int | None = None) -> Iterator[LoggedEvent]:
@@ -58,8 +72,11 @@ def check_trail(
     kafka: KafkaSettings,
     expected: ChainPoint | None = None,
     on_event: Callable[[LoggedEvent], object] = lambda event: None,
+    *,
+    keys: TrustedKeys | None = None,
+    policy: SignaturePolicy = SignaturePolicy.REQUIRE,
 ) -> TrailCheck:
-    """Read the whole audit log and check its chain.
+    """Read the whole audit log and check its chain and, with public keys, the signature of each event.
 
     Parameters
     ----------
@@ -67,6 +84,10 @@ def check_trail(
         Head of an earlier check.
     on_event
         Called with each message.
+    keys
+        Public keys that are believed, at the time at which the broker took an event; None: signatures are not checked.
+    policy
+        `REQUIRE`: the log is whole only if all events are signed. `WARN`: those that are not are only named.
 
     Raises
     ------
@@ -74,13 +95,26 @@ def check_trail(
         If the topic cannot be read.
     """
     check, events, unreadable, first = ChainCheck(), 0, 0, None
+    unsigned: list[tuple[int, SignatureFault]] = []
     for each in read_audit_log(kafka):
         first = each.offset if first is None else first
         check.add(each.offset, each.value, each.states)
         events, unreadable = events + (each.event is not None), unreadable + (each.event is None)
+        fault = None if keys is None or each.event is None else signature_fault(each, each.event.act, keys, kafka)
+        unsigned += [] if fault is None else [(each.offset, fault)]
         on_event(each)
     is_lost = expected is not None and check.point(expected.offset) != expected
-    return TrailCheck(events, unreadable, check.head, tuple(check.breaks), expected if is_lost else None, first or 0)
+    lost_head, is_required = (expected if is_lost else None), policy is SignaturePolicy.REQUIRE
+    return TrailCheck(
+        events, unreadable, check.head, tuple(check.breaks), lost_head, first or 0, tuple(unsigned), is_required
+    )
+
+
+def signature_fault(each: LoggedEvent, act: str, keys: TrustedKeys, kafka: KafkaSettings) -> SignatureFault | None:
+    """Return why an event is not signed as it should be: by an operator, or by an authority if it is about keys."""
+    role = SignerRole.AUTHORITY if act in _OF_AUTHORITIES else SignerRole.OPERATOR
+    content = signed_bytes(kafka.audit_log, each.key, each.value)
+    return keys.fault(role, None, each.headers.get(SIGNATURE_HEADER), content, each.at_us)
 
 
 def parse_head(text: str) -> ChainPoint:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
+from replay.past.label_signatures import LabelSignatures
 from schemas.codec import Codec
 from schemas.errors import CodecError, InspectionError, SettingsError, TopicMissing
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
@@ -82,12 +83,16 @@ class Source:
         None for the topics alone.
     max_bytes_s
         Maximum bytes read from the topics in a second; None for no limit.
+    label_signatures
+        Check of each label that is read. An archive keeps records, which are encoded again for it: a label that another
+        version of the schema has written fails. None: every label is believed.
     """
 
     kafka: KafkaSettings
     archive: ArchiveReader | None = None
     topics: bool = True
     max_bytes_s: float | None = None
+    label_signatures: LabelSignatures | None = None
     _reported: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @cached_property
@@ -211,7 +216,8 @@ class Source:
         cameras, lots
             If not empty, messages of all others may be left out: an archive need not open their files.
         with_values
-            Yield each message with its bytes: those of the topic, or the archived record encoded again.
+            Yield each message with its bytes: those of the topic, or the archived record encoded again. Labels whose
+            signatures are checked have them always.
 
         Raises
         ------
@@ -219,6 +225,8 @@ class Source:
             If the topic cannot be read.
         """
         topic = self.topic(record)
+        check = self.label_signatures if record is Label else None
+        with_values = with_values or check is not None
         archived = {} if self.archive is None else intersect(ranges, self.archive.covered(topic))
         live = subtract(ranges, archived) if self.topics else {}
         sizes = [total(archived), total(live)]
@@ -233,7 +241,8 @@ class Source:
             ):
                 if with_values and found.record is not None:
                     found = replace(found, value=self.codec.encode(found.record))
-                yield found
+                if check is None or check.uses(found):
+                    yield found
         if not live:
             return
         codec = self.codec
@@ -248,7 +257,9 @@ class Source:
         with closing(read) as messages:
             for message in messages:
                 found = stored(message, record, codec)
-                yield replace(found, value=message.value) if with_values else found
+                found = replace(found, value=message.value) if with_values else found
+                if check is None or check.uses(found):
+                    yield found
 
     def records(
         self,

@@ -40,7 +40,9 @@ from stream_processors.watch.settings import WatchSettings
 from stream_processors.watch.state import Snapshot, find_snapshots
 from transport.batch_trials.after_death import BatchTrials
 from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
+from transport.belief import Belief
 from transport.deaths import Deaths
+from transport.public_keys import SignerRole
 from transport.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
@@ -62,11 +64,13 @@ def make_watch_app(
     quarantine: Quarantine | None = None,
     on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
     publisher: EventPublisher | None = None,
+    belief: Belief | None = None,
 ) -> tuple[faust.App, Callable[[], Awaitable[None]]]:
     """Build the app and return it with a function that publishes the state and acks the messages in it.
 
     The app connects when it is started. Without a quarantine the app does not know that a process of its group died.
-    ``on_unreadable`` is called with each batch that is skipped. The caller closes the publisher.
+    ``on_unreadable`` is called with each batch that is skipped. The caller closes the publisher and the belief, which
+    checks the signatures of labels; without one every label is believed.
     """
     kafka = settings.kafka
     quarantine = quarantine or Quarantine(None)
@@ -87,6 +91,7 @@ def make_watch_app(
         publisher or EventPublisher(kafka),
         quarantine.deaths,
         on_unreadable,
+        belief,
     )
 
     # The owner of a partition publishes its state before another process reads it, and reads it when it gets it.
@@ -139,6 +144,7 @@ class _Watching:
         publisher: EventPublisher,
         deaths: Deaths,
         on_unreadable: Callable[[UnreadableBatch], object],
+        belief: Belief | None = None,
     ) -> None:
         self._settings = settings
         self._references_of = references_of
@@ -148,7 +154,7 @@ class _Watching:
         self._publisher, self._deaths = publisher, deaths
         #: Removals of snapshots that are not acknowledged yet.
         self._removals: list[asyncio.Future[None]] = []
-        self._codec, self._on_unreadable = codec, on_unreadable
+        self._codec, self._on_unreadable, self._belief = codec, on_unreadable, belief
         #: Cameras by `_name`; and snapshots, by partition and camera, that no message has needed yet.
         self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
         self._waiting: dict[int, dict[str, Snapshot]] = {}
@@ -184,6 +190,8 @@ class _Watching:
             self._metrics.unreadable.labels(error.kind).inc()
             log.warning("%s %d/%d: %s", message.topic, message.partition, message.offset, error)
             return
+        if isinstance(found, Label) and not self._is_believed(message, found):
+            return
         name = _name(message.partition, found.key)
         camera, times = self._cameras.get(name), 1
         if camera is None:
@@ -202,6 +210,13 @@ class _Watching:
         self._metrics.took.observe(time.perf_counter() - began)
         for event in events:
             await self._publish(event)
+
+    def _is_believed(self, message: ReceivedMessage, label: Label) -> bool:
+        if self._belief is None:
+            return True
+        at_us = written_us(message.timestamp_s, self._clock.utc_us())
+        topic, key, value, found = message.topic, message.key, message.value, message.headers
+        return self._belief.refusal(SignerRole.OPERATOR, label.key, topic, key, value, found, at_us) is None
 
     async def _publish(self, event: DriftEvent) -> None:
         topic, value = self._settings.kafka.drift, self._codec.encode(event)

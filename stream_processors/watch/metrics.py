@@ -43,6 +43,12 @@ class WatchMetrics:
         self.unreadable = Counter(
             "inspection_watch_unreadable", "Messages that are no decision or label", ["kind"], registry=self.registry
         )
+        self.signature_faults = Counter(
+            "inspection_watch_signature_faults",
+            "Labels whose signature is missing or wrong, by why",
+            ["why"],
+            registry=self.registry,
+        )
         self.state_bytes = Gauge(
             "inspection_watch_state_bytes", "Size of a camera's snapshot", camera, registry=self.registry
         )

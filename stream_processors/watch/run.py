@@ -21,6 +21,7 @@ from stream_processors.watch.settings import WatchSettings
 from transport.admin import require_topics
 from transport.batch_letters import BatchLetters
 from transport.batches import UnreadableBatch
+from transport.belief import Belief, make_belief
 from transport.quarantine_folder import open_quarantine
 from transport.rights import require_rights
 
@@ -39,13 +40,21 @@ def run_watch(settings: WatchSettings) -> None:
     ModelPackageError
         If a model package cannot be read.
     SettingsError
-        If the webhook is not a URL, the endpoint cannot listen, or topics that belong together have different numbers
-        of partitions.
+        If the webhook is not a URL, the endpoint cannot listen, the trust folder cannot be used, or topics that belong
+        together have different numbers of partitions.
     """
     references_of = references(settings.models or [default_model_path()])
     metrics = WatchMetrics()
     notifier = Notifier(settings.webhook, log, registry=metrics.registry)
     kafka = settings.kafka
+    belief = make_belief(
+        settings.trust,
+        settings.signatures,
+        lambda _, fault: metrics.signature_faults.labels(fault).inc(),
+        line=kafka if settings.trust_topic else None,
+    )
+    if belief is not None:
+        belief.add_metrics(metrics.registry)
     topics = [kafka.decisions, kafka.labels, kafka.drift_state]
     partitions = require_topics(kafka, [*topics, kafka.drift])
     require_rights(kafka, read=topics, write=[kafka.drift, kafka.drift_state])
@@ -54,8 +63,12 @@ def run_watch(settings: WatchSettings) -> None:
         raise SettingsError(f"topics with different numbers of partitions tear a camera apart: {counts}")
     letters = BatchLetters(kafka, "watch")
     try:
-        asyncio.run(_run(settings, references_of, metrics, notifier, letters.write))
+        if belief is not None:
+            belief.open()
+        asyncio.run(_run(settings, references_of, metrics, notifier, letters.write, belief))
     finally:
+        if belief is not None:
+            belief.close()
         letters.close()
         notifier.close()
 
@@ -84,10 +97,13 @@ async def _run(
     metrics: WatchMetrics,
     notifier: Notifier,
     on_unreadable: Callable[[UnreadableBatch], object],
+    belief: Belief | None,
 ) -> None:
     quarantine = open_quarantine(settings.group, settings.kafka.decisions)
     publisher = EventPublisher(settings.kafka)
-    app, flush = make_watch_app(settings, references_of, metrics, notifier, None, quarantine, on_unreadable, publisher)
+    app, flush = make_watch_app(
+        settings, references_of, metrics, notifier, None, quarantine, on_unreadable, publisher, belief
+    )
     try:
         await asyncio.to_thread(publisher.connect)
         await run_process(

@@ -12,6 +12,7 @@ from schemas.groups import WATCH
 from schemas.known_secrets import keep_password, keep_secret
 from schemas.replay_headers import require_replay_prefix
 from schemas.settings import KafkaSettings
+from transport.belief import SignaturePolicy
 
 DEFAULT_WATCH_GROUP = WATCH
 
@@ -40,6 +41,9 @@ class WatchSettings:
         Most cameras that a process keeps, and a tenth more that were seen only a few times; the one unseen for longest
         is evicted.
         Memory: about 0.8 MiB for each camera with one product.
+    trust, trust_topic, signatures
+        Folder of public keys, whether the topic of keys of the line is followed, and what to do with labels whose
+        signature is missing or wrong, see `transport.belief.make_belief`.
     http_host, http_port
         Address of /health and /metrics; port None: 8089, or a free port if 8089 is in use.
     """
@@ -52,6 +56,9 @@ class WatchSettings:
     snapshot_s: float = 15.0
     max_age_h: float = 24.0
     max_cameras: int = 1000
+    trust: Path | None = None
+    trust_topic: bool = False
+    signatures: SignaturePolicy | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = None
 

@@ -85,6 +85,8 @@ class FrameWorker:
         self._retries = Retries(settings.kafka, self._codec, self._clock)
         line = settings.kafka if settings.trust_topic else None
         self._belief = make_belief(settings.trust, settings.signatures, metrics.signature_fault, self._clock, line=line)
+        if self._belief is not None:
+            self._belief.add_metrics(metrics.registry)
         self._processor = GuardedFrameProcessor(
             model,
             self._codec,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from infra.broker import LocalBroker
+from infra.broker.cluster import LocalCluster
 from infra.broker.config import Tunnel
 from infra.broker.ports import free_port
 from schemas import KafkaSettings
-from tests.support.faults import LineUsers, OwnBroker, Workers, make_users
+from tests.support.clusters import Arrivals, await_in_sync
+from tests.support.faults import LineUsers, Load, OwnBroker, Workers, await_progress, make_users, settle
 from tests.support.proxy import Proxied, Proxy
 from tests.support.secured import SecuredBroker
 from transport.topic_setup import apply
@@ -66,3 +70,33 @@ def either_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ow
     broker.start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture
+def under_load(tmp_path: Path, fault_row: Callable[..., None]) -> Callable[..., AbstractContextManager[Workers]]:
+    """Run a line around a block that breaks nodes: ``under_load(name, cluster, line)``.
+
+    After the block the nodes are started, every frame must have its answer, and the figures are a row with that name.
+    """
+
+    @contextmanager
+    def run(name: str, cluster: LocalCluster, line: KafkaSettings) -> Iterator[Workers]:
+        workers = Workers(line, tmp_path)
+        arrivals = Arrivals(line)
+        try:
+            workers.start().await_ready(120)
+            load = Load(line, tmp_path / "spool", fps=20)
+            await_progress(line)
+            time.sleep(3)
+            began_s = time.monotonic()
+            yield workers
+            cluster.start(timeout_s=300)
+            await_in_sync(cluster)
+            figures = settle(line, load, tend=workers.revive)
+            gap_s = arrivals.longest_gap_s(began_s)
+        finally:
+            workers.close()
+            arrivals.close()
+        fault_row(name, recovered_s=gap_s, workers_restarted=workers.started - 1, **vars(figures))
+
+    return run

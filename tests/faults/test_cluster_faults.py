@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from confluent_kafka.admin import AdminClient
 
 from infra.broker.cluster import ClusterNode, LocalCluster
 from schemas import KafkaSettings
-from tests.support.clusters import Arrivals, await_in_sync, controller, coordinator, leader, start_cluster
-from tests.support.faults import FULL, Load, Workers, await_progress, settle
+from tests.support.clusters import await_in_sync, controller, coordinator, leader, start_cluster
+from tests.support.faults import FULL, Workers, await_progress
 from tests.support.small_disks import empty, fill, mount_small_disk, unmount
 from transport.topic_setup import apply, plan
 
@@ -65,57 +66,27 @@ def _controller(cluster: LocalCluster, group: str) -> ClusterNode:
     ids=["a node killed", "a node frozen", "controller killed", "controller frozen", "group coordinator killed"],
 )
 def test_one_node(
-    cluster: LocalCluster, line: KafkaSettings, tmp_path: Path, chosen: Callable[[LocalCluster, str], ClusterNode],
-    fault: str, fault_row: Callable[..., None], request: pytest.FixtureRequest,
+    cluster: LocalCluster, line: KafkaSettings, under_load: Callable[..., AbstractContextManager[Workers]],
+    chosen: Callable[[LocalCluster, str], ClusterNode], fault: str, request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
-    workers = Workers(line, tmp_path)
-    arrivals = Arrivals(line)
-    try:
-        workers.start().await_ready(120)
-        load = Load(line, tmp_path / "spool", fps=20)
-        await_progress(line)
-        time.sleep(3)
-        node = chosen(cluster, line.prefix)
-        process = node.process
+    with under_load(f"cluster of three: {request.node.callspec.id}", cluster, line) as workers:
+        process = chosen(cluster, line.prefix).process
         assert process is not None
-        began_s = time.monotonic()
         os.kill(process.pid, signal.SIGKILL if fault == "kill -9" else signal.SIGSTOP)
         time.sleep(_FAULT_S)
         await_progress(line, tend=workers.revive, timeout_s=90)
         if fault == "SIGSTOP":
             os.kill(process.pid, signal.SIGCONT)
-        cluster.start(timeout_s=300)
-        await_in_sync(cluster)
-        figures = settle(line, load, tend=workers.revive)
-        gap_s = arrivals.longest_gap_s(began_s)
-    finally:
-        workers.close()
-        arrivals.close()
-    name = f"cluster of three: {request.node.callspec.id}"
-    fault_row(name, recovered_s=gap_s, workers_restarted=workers.started - 1, **vars(figures))
 
 
 def test_rolling_restart(
-    cluster: LocalCluster, line: KafkaSettings, tmp_path: Path, fault_row: Callable[..., None]
+    cluster: LocalCluster, line: KafkaSettings, under_load: Callable[..., AbstractContextManager[Workers]]
 ) -> None:
-    workers = Workers(line, tmp_path)
-    arrivals = Arrivals(line)
-    try:
-        workers.start().await_ready(120)
-        load = Load(line, tmp_path / "spool", fps=20)
-        await_progress(line)
-        began_s = time.monotonic()
+    with under_load("cluster of three: rolling restart", cluster, line):
         for node in cluster.nodes:
             assert node.stop(timeout_s=120)
             cluster.start(timeout_s=300)
             await_in_sync(cluster)
-        figures = settle(line, load, tend=workers.revive)
-        gap_s = arrivals.longest_gap_s(began_s)
-    finally:
-        workers.close()
-        arrivals.close()
-    fault_row("cluster of three: rolling restart", recovered_s=gap_s, workers_restarted=workers.started - 1,
-              **vars(figures))  # fmt: skip
 
 
 @pytest.fixture
@@ -138,20 +109,13 @@ def small_disks(tmp_path: Path) -> Iterator[LocalCluster]:
 
 
 def test_the_disk_of_a_node_is_full(
-    small_disks: LocalCluster, unique: str, tmp_path: Path, fault_row: Callable[..., None]
+    small_disks: LocalCluster, unique: str, under_load: Callable[..., AbstractContextManager[Workers]]
 ) -> None:
     """Fill the disk of the node that leads a partition of the frames: it ends, and the others go on."""
     line = KafkaSettings(small_disks.bootstrap_servers, unique)
     apply(line, timeout_s=60)
-    workers = Workers(line, tmp_path)
-    arrivals = Arrivals(line)
-    try:
-        workers.start().await_ready(120)
-        load = Load(line, tmp_path / "spool", fps=20)
-        await_progress(line)
-        time.sleep(3)
+    with under_load("cluster of three: the disk of a node is full", small_disks, line) as workers:
         node = leader(small_disks, line.frames)
-        began_s = time.monotonic()
         fill(node.data_dir / "data")
         until_s = time.monotonic() + 120
         while node.process is not None:
@@ -160,12 +124,3 @@ def test_the_disk_of_a_node_is_full(
         await_progress(line, tend=workers.revive, timeout_s=90)
         time.sleep(_FAULT_S)
         empty(node.data_dir / "data")
-        small_disks.start(timeout_s=300)
-        await_in_sync(small_disks)
-        figures = settle(line, load, tend=workers.revive)
-        gap_s = arrivals.longest_gap_s(began_s)
-    finally:
-        workers.close()
-        arrivals.close()
-    fault_row("cluster of three: the disk of a node is full", recovered_s=gap_s,
-              workers_restarted=workers.started - 1, **vars(figures))  # fmt: skip

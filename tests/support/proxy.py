@@ -13,9 +13,9 @@ _CHUNK = 65536
 
 
 class Proxy:
-    """Passes 127.0.0.1:``port`` on to 127.0.0.1:``target``."""
+    """Passes ``host``:``port`` on to 127.0.0.1:``target``."""
 
-    def __init__(self, port: int, target: int) -> None:
+    def __init__(self, port: int, target: int, host: str = "127.0.0.1") -> None:
         self._target = target
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class Proxy:
         self._flows.set()
         self._closed = False
         self.resets = 0
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.create_server((host, port))
         threading.Thread(target=self._accept, daemon=True).start()
 
     def reset_all(self) -> None:

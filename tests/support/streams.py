@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from models.reference import SignalReferences, references_of
-from monitoring.drift import CameraWatch
-from schemas.records import Decision, DriftEvent
+from monitoring.drift import CameraWatch, DriftOptions
+from schemas.records import Decision, DriftEvent, EpisodeState
 from tests.support.records import DECISION
 
 #: Mean and standard deviation of the signals on a good line.
 USUAL = {"brightness": (150.0, 20.0), "contrast": (30.0, 5.0), "sharpness": (50.0, 12.0), "score": (0.2, 0.05)}
 Shift = Mapping[str, float]
+NOW_US = 1_795_000_000_000_000
 
 
 def rows(count: int, seed: int, shift: Shift | None = None) -> Iterator[dict[str, float]]:
@@ -60,6 +61,21 @@ def watched(
     for number, signals in enumerate(row for part in parts for row in part):
         events += watch.decision(decision(number, signals, **changes), now_us=number)
     return events
+
+
+def watch(**options: Any) -> CameraWatch:
+    """Watch of the camera, with the signals of the good line as reference."""
+    return CameraWatch(lambda model, product: REFERENCE, DriftOptions(**options))
+
+
+def fed(watched: CameraWatch, decisions: Iterable[Decision], now_us: int = NOW_US) -> list[DriftEvent]:
+    """Events of some decisions, one after the other."""
+    return [event for one in decisions for event in watched.decision(one, now_us=now_us)]
+
+
+def opened(events: Iterable[DriftEvent]) -> list[DriftEvent]:
+    """Those that open an episode."""
+    return [event for event in events if event.state is EpisodeState.OPENED]
 
 
 def unpacked(state: bytes) -> dict[str, Any]:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from infra.broker import LocalBroker
 from infra.cli.root import app
+from operations import make_label, publish_labels
 from operations.key_entries import entry_of
 from schemas import KafkaSettings
 from schemas.topics import SIGNING_KEYS
+from tests.support.programs import Programs
 from tests.support.trust_folders import Keys
 from transport.belief import Belief, make_belief
 from transport.key_follower import KeyFollower
@@ -106,8 +113,12 @@ def test_a_camera_whose_key_came_by_the_topic(
         assert done.exit_code == 0, done.output + str(done.exception)
         return done.output
 
-    top = Signed(keys, "top")
+    top, registry = Signed(keys, "top"), CollectorRegistry()
     belief = believing()
+    belief.add_metrics(registry)
+    cameras = partial(registry.get_sample_value, "inspection_signing_keys", {"role": "camera"})
+    refused = partial(registry.get_sample_value, "inspection_key_topic_refused_entries", {"why": "unsigned"})
+    assert (cameras(), refused()) == (0, None)
     assert refusal(belief, top.key) is SignatureFault.UNKNOWN_KEY
     # Neither an entry without an authority of the folder, nor invented keys, change anything.
     entry = entry_of(keys.public("top"))
@@ -120,6 +131,8 @@ def test_a_camera_whose_key_came_by_the_topic(
     monkeypatch.setenv("INSPECTION_SIGNING_KEY", str(keys.private("site")))
     assert top.key_id in run("publish", str(keys.public("top")), "--trust", str(keys.trust))
     wait_for(lambda: refusal(belief, top.key) is None)
+    assert (cameras(), refused()) == (1, 500)
+    wait_for(lambda: registry.get_sample_value("inspection_key_topic_connected") == 1)
     assert f"{top.key_id}  {top.key_id}: camera for press/top, by the topic\n" in run(
         "show", str(keys.trust), "--topic"
     )
@@ -129,6 +142,7 @@ def test_a_camera_whose_key_came_by_the_topic(
 
     assert top.key_id in run("revoke", top.key_id, "--trust", str(keys.trust))
     wait_for(lambda: refusal(belief, top.key) is SignatureFault.REVOKED_KEY)
+    assert cameras() == 0
     run("publish", str(keys.public("top")))
     after = believing()
     assert [refusal(each, top.key) for each in (belief, after)] == [SignatureFault.REVOKED_KEY] * 2
@@ -189,3 +203,33 @@ def test_commands_that_cannot_work(keys: Keys, line: KafkaSettings, monkeypatch:
     assert "is an authority" in refused("revoke", Signed(keys, "site").key_id, *trust)
     here = ("--bootstrap-servers", line.bootstrap_servers, "--prefix", f"{line.prefix}.none")
     assert "inspection topics apply" in refused("publish", top, *trust)
+
+
+@pytest.mark.long
+def test_worker_gate_and_watch_serve_the_metrics(keys: Keys, line: KafkaSettings, programs: Programs) -> None:
+    variables = {"INSPECTION_TRUST": str(keys.trust), "INSPECTION_TRUST_TOPIC": "1"}
+    programs.variables = {"": variables}
+    programs.connect("", {"bootstrap.servers": line.bootstrap_servers})
+    entry = entry_of(keys.public("top"))
+    send(line, keys.private("site"), (entry.key, entry.value))
+    send(line, None, (entry.key, entry.value))
+    worker = programs.worker()
+    programs.gate("--http-port", "0")
+    gate = re.findall(r"(http://\S+)/metrics", programs.log("actuate"))[0]
+    watch = programs.serve("watch", "--group", f"{line.prefix}-watch")
+    for address in (worker, gate, watch):
+        wait_for(lambda address=address: sample(address, "inspection_key_topic_connected") == 1)
+        assert sample(address, "inspection_signing_keys", role="camera") == 1
+        assert sample(address, "inspection_key_topic_refused_entries", why="unsigned") == 1
+    publish_labels(line, [make_label("bad", frame_id="press.top.1.00000001", labelled_by="x", labelled_at_us=1)])
+    wait_for(lambda: sample(watch, "inspection_watch_signature_faults_total", why="unsigned") == 1)
+
+
+def sample(address: str, name: str, **labels: str) -> float:
+    """Return a metric of a program; a worker's have further labels."""
+    with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    samples = [each for family in families for each in family.samples if each.name == name]
+    found = [each.value for each in samples if labels.items() <= each.labels.items()]
+    assert len(found) <= 1
+    return found[0] if found else 0.0

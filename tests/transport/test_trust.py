@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
 from infra.cli.root import app
@@ -231,3 +232,17 @@ def test_commands(tmp_path: Path) -> None:
     shutil.move(tmp_path / "trust" / "press-top.yaml", tmp_path / "trust" / "revoked")
     assert run("show", str(tmp_path / "trust"))[1].endswith("press/top, revoked\n")
     assert run("show", str(tmp_path / "nowhere"))[0] == 1
+
+
+def test_metrics_count_the_keys_that_are_believed_now(keys: Keys) -> None:
+    for name in ("top", "side", "gone", "old"):
+        keys.make(name, CAMERA, f"press/{name}")
+    keys.make("w", WORKER)
+    keys.revoke("gone")
+    keys.change("old", "not_after: 2026-01-01T00:00:00Z")
+    registry, belief = CollectorRegistry(), make_belief(keys.trust, None)
+    assert belief is not None
+    belief.add_metrics(registry)
+    found = [registry.get_sample_value("inspection_signing_keys", {"role": role}) for role in SignerRole]
+    assert found == [2, 1, 0, 0]
+    assert registry.get_sample_value("inspection_key_topic_connected") is None  # no topic is followed

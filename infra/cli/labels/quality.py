@@ -15,9 +15,13 @@ from infra.cli.shared.options import (
     BootstrapServers,
     Json,
     Prefix,
+    Signatures,
+    TrustFolder,
+    TrustTopic,
     kafka_settings,
     past_source,
 )
+from infra.cli.shared.signature_options import echo_unsigned_labels, label_faults, with_signed_labels
 from infra.cli.shared.terminal_text import echo, echo_json
 from infra.cli.shared.time_options import CameraOption, FromOption, LastOption, ToOption
 
@@ -39,6 +43,9 @@ def quality(
     max_overkill: Annotated[float, typer.Option(min=0, max=1, help="Overkill rate up to which it is good.")] = 0.05,
     archive: ArchiveUri = None,
     archive_only: ArchiveOnly = False,
+    trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
+    signatures: Signatures = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -57,11 +64,13 @@ def quality(
 
     within = time_range(from_time, to_time, last)
     source = past_source(kafka_settings(bootstrap_servers, prefix), archive, archive_only)
+    source = with_signed_labels(source, trust, trust_topic, signatures)
     with reading() as show:
         report = read_quality(source, within, camera=camera, on_progress=show)
+    echo_unsigned_labels(source)
     slices = [(name, row) for name, monitor in report.monitors.items() for row in monitor.figures(by)]
     if as_json:
-        echo_json(_report(report, slices, max_escapes, max_overkill))
+        echo_json({**_report(report, slices, max_escapes, max_overkill), "unsigned_labels": label_faults(source)})
         return
     for name, row in slices:
         _print_figures(name, row, max_escapes, max_overkill)

@@ -14,9 +14,13 @@ from infra.cli.shared.options import (
     BootstrapServers,
     Json,
     Prefix,
+    Signatures,
+    TrustFolder,
+    TrustTopic,
     kafka_settings,
     past_source,
 )
+from infra.cli.shared.signature_options import echo_unsigned_labels, with_signed_labels
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines, shown
 from infra.cli.shared.time_options import CameraOption, FromOption, LastOption, ToOption
 from schemas.errors import SettingsError
@@ -41,6 +45,9 @@ def review(
     ] = False,
     archive: ArchiveUri = None,
     archive_only: ArchiveOnly = False,
+    trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
+    signatures: Signatures = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -61,11 +68,13 @@ def review(
         raise SettingsError("--csv and --json: one of them")
     within = time_range(from_time, to_time, last)
     source = past_source(kafka_settings(bootstrap_servers, prefix), archive, archive_only)
+    source = with_signed_labels(source, trust, trust_topic, signatures)
     with reading() as show:
         found = find_candidates(
             source, within, camera=camera, limit=limit,
             random_share=random_share, band=band, on_progress=show,
         )  # fmt: skip
+    echo_unsigned_labels(source)
     rows = [_row(candidate) for candidate in found]
     if as_csv:
         _print_csv(rows)

@@ -12,6 +12,9 @@ from infra.cli.shared.options import (
     PREFIX_DEFAULT,
     BootstrapServers,
     Prefix,
+    Signatures,
+    TrustFolder,
+    TrustTopic,
     as_text,
     kafka_settings,
     secret_lines,
@@ -80,6 +83,9 @@ def watch(
             help="Consumer group; its processes share the cameras.",
         ),
     ] = "inspection-watch",
+    trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
+    signatures: Signatures = None,
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     http_port: Annotated[
         int | None, typer.Option(help="Their port. Default: 8089, or a free one when that is taken.")
@@ -100,6 +106,7 @@ def watch(
     from schemas.replay_headers import group_of
     from stream_processors.watch.run import run_watch
     from stream_processors.watch.settings import DEFAULT_WATCH_GROUP, WatchSettings
+    from transport.belief import SignaturePolicy
 
     frames, length_s = (0, 0.0) if warm_up is None else frames_or_seconds(warm_up, "--warm-up")
     settings = WatchSettings(
@@ -120,6 +127,9 @@ def watch(
         snapshot_s=snapshot_s,
         max_age_h=max_age_h,
         max_cameras=max_cameras,
+        trust=trust,
+        trust_topic=trust_topic,
+        signatures=None if signatures is None else SignaturePolicy(signatures),
         http_host=http_host,
         http_port=http_port,
     )

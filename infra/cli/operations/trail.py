@@ -13,8 +13,12 @@ from infra.cli.shared.options import (
     BootstrapServers,
     Json,
     Prefix,
+    Signatures,
+    TrustFolder,
+    TrustTopic,
     kafka_settings,
 )
+from infra.cli.shared.signature_options import checked_keys
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 from schemas.errors import InspectionError, SettingsError
 from schemas.moments import time_text
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from operations.trail.read import TrailCheck
     from transport.audit_log import LoggedEvent
 
+#: Most stretches of events that the line about signatures names for a reason.
+_SHOWN_SPANS = 10
 app = typer.Typer(help="Who labelled, acknowledged, reset, retried, replayed: the audit log, and a check of it.")
 
 
@@ -35,12 +41,20 @@ def trail(
     context: typer.Context,
     since: Annotated[str | None, typer.Option(help="Only events of the last 90s, 8h, 30d.")] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Check the hash chain of the whole log; exit status 1 if it is broken.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Check the hash chain of the whole log and, with --trust, the signature of each event; exit status 1 "
+            "if the chain is broken, or a signature is required and missing.",
+        ),
     ] = False,
     head: Annotated[
         str | None,
         typer.Option(metavar="OFFSET:SHA256", help="Head that an earlier --verify printed: it must still be there."),
     ] = None,
+    trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
+    signatures: Signatures = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -52,9 +66,11 @@ def trail(
     if context.invoked_subcommand is not None:
         return
     import time
+    from dataclasses import replace
 
     from infra.cli.shared.times import seconds
     from operations.trail.read import check_trail, parse_head, read_trail
+    from transport.belief import SignaturePolicy
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     expected = None if head is None else parse_head(head)
@@ -75,13 +91,17 @@ def trail(
         if as_json:
             echo_json({"events": rows})
         return
-    found = check_trail(kafka, expected, take)
+    checked = checked_keys(kafka, trust, trust_topic, signatures)
+    keys, policy = checked or (None, SignaturePolicy.OFF)
+    found = check_trail(kafka, expected, take, keys=keys, policy=policy)
     if as_json:
         echo_json({"events": rows, "check": _check_row(found)})
     else:
         _say(found)
     if not found.is_whole:
-        raise TrailBroken(f"{kafka.audit_log} is not what was written")
+        is_signature_alone = replace(found, unsigned=()).is_whole
+        why = "has events that are not signed" if is_signature_alone else "is not what was written"
+        raise TrailBroken(f"{kafka.audit_log} {why}")
 
 
 @app.command(name="file")
@@ -170,10 +190,30 @@ def _check_row(found: TrailCheck) -> dict[str, Any]:
         "breaks": [{**asdict(each), "what": str(each)} for each in found.breaks],
         "head_is_lost": found.lost_head is not None,
         "gone": found.gone,
+        "unsigned": [{"offset": offset, "why": why.value} for offset, why in found.unsigned],
     }
 
 
+def _unsigned_line(found: TrailCheck) -> str:
+    """Return one line about the events that are not signed, with their offsets."""
+    from transport.offset_ranges import merged
+
+    by_reason: dict[str, list[int]] = {}
+    for offset, why in found.unsigned:
+        by_reason.setdefault(why, []).append(offset)
+    parts = []
+    for reason, offsets in sorted(by_reason.items()):
+        spans = merged((offset, offset + 1) for offset in offsets)
+        texts = [str(begin) if end == begin + 1 else f"{begin} to {end - 1}" for begin, end in spans[:_SHOWN_SPANS]]
+        more = ["..."] if len(spans) > _SHOWN_SPANS else []
+        parts.append(f"{len(offsets)} {reason} ({', '.join(texts + more)})")
+    events = "1 event is" if len(found.unsigned) == 1 else f"{len(found.unsigned)} events are"
+    return f"{events} not signed by those of --trust: {', '.join(parts)}"
+
+
 def _say(found: TrailCheck) -> None:
+    from dataclasses import replace
+
     for each in found.breaks:
         echo(str(each))
     if found.unreadable:
@@ -182,6 +222,8 @@ def _say(found: TrailCheck) -> None:
         echo(f"{found.gone} older events are gone, by the retention of the topic or by someone who may delete")
     if found.lost_head is not None:
         echo(f"event {found.lost_head.offset}: the log does not have the head that was noted")
-    if found.is_whole:
+    if found.unsigned:
+        echo(_unsigned_line(found))
+    if replace(found, unsigned=()).is_whole:
         head = "" if found.head is None else f"; head {found.head.offset}:{found.head.sha256}"
         echo(f"{found.events} events, nothing changed or removed{head}")

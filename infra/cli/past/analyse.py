@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from infra.cli.past.run_options import Run, TruthAttribute
-from infra.cli.shared.options import ImageStoreUri, Json, image_store_uri
+from infra.cli.shared.options import ImageStoreUri, Json, Signatures, TrustFolder, TrustTopic, image_store_uri
 from infra.cli.shared.selection_options import SelectionArgs, takes_selection
+from infra.cli.shared.signature_options import with_signed_labels
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
 
 
@@ -33,6 +34,9 @@ def analyse(
         typer.Option(help="Model package for the heat maps of --html. Default: the one that ships, if it decided."),
     ] = None,
     image_store: ImageStoreUri = None,
+    trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
+    signatures: Signatures = None,
     rows: Annotated[
         Path | None, typer.Option(help="Write every row to this file, .parquet, .csv or .jsonl, for a notebook.")
     ] = None,
@@ -52,7 +56,7 @@ def analyse(
     from infra.cli.shared.progress import reading
     from replay.analysis import analyse as analyse_table
     from replay.analysis import as_json as json_form
-    from replay.dataset import read_data, warn_unfinished
+    from replay.dataset import read_data, with_warnings
     from replay.export.write import check_file, write_rows
     from replay.past.replayed_frame import RECORDED
     from replay.report.document import check_html
@@ -63,20 +67,21 @@ def analyse(
         check_file(rows)
     if html is not None:
         check_html(html)
+    source = with_signed_labels(chosen.source, trust, trust_topic, signatures)
     with reading() as show:
-        data = read_data(chosen.source, chosen.selection, run, truth_attribute, with_episodes=True, on_progress=show)
+        data = read_data(source, chosen.selection, run, truth_attribute, with_episodes=True, on_progress=show)
     name = decider or (data.table.deciders[1] if len(data.table.deciders) > 1 else RECORDED)
     found = analyse_table(
         data.table, name, cost_ratio=cost_ratio, truth_attribute=truth_attribute, episodes=data.episodes
     )
-    found = warn_unfinished(data, found)
+    found = with_warnings(data, found)
     if rows is not None:
         write_rows(rows, data.table)
     if html is not None:
         store = ImageStore(image_store_uri(image_store))
         with reading() as show:
             write_html(
-                html, data, found, chosen.source, chosen.selection, run, heat_model(model, found), store,
+                html, data, found, source, chosen.selection, run, heat_model(model, found), store,
                 on_progress=show,
             )  # fmt: skip
     if as_json:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.past.run_options import Run, TruthAttribute
-from infra.cli.shared.options import ImageStoreUri, Json, image_store_uri
+from infra.cli.shared.options import ImageStoreUri, Json, Signatures, TrustFolder, TrustTopic, image_store_uri
 from infra.cli.shared.selection_options import SelectionArgs, takes_selection
+from infra.cli.shared.signature_options import with_signed_labels
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines, shown
 from schemas.errors import SettingsError
 
@@ -69,6 +70,9 @@ def compare(
         typer.Option(help="Write a report of the challenger to this file, with the parts that it treats otherwise."),
     ] = None,
     image_store: ImageStoreUri = None,
+    trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
+    signatures: Signatures = None,
     as_json: Json = False,
 ) -> None:
     """Compare a challenger with the champion on the same parts, and say whether it may be promoted.
@@ -90,7 +94,7 @@ def compare(
     from replay.analysis import compare as compare_table
     from replay.analysis.comparison import compare_nothing
     from replay.challenger import inspected, model_of, on_golden
-    from replay.dataset import read_data, warn_unfinished
+    from replay.dataset import read_data, with_warnings
     from replay.past.replayed_frame import RECORDED
     from replay.report.document import check_html
     from replay.report.write import write_html
@@ -108,21 +112,22 @@ def compare(
         if is_golden_alone:
             raise SettingsError("--html shows recorded parts: name a run, or select frames")
         check_html(html)
+    source = chosen.source
+    if not is_golden_alone:
+        source = with_signed_labels(source, trust, trust_topic, signatures)
     samples = None
     if golden is not None:
         with reading() as show:
             samples = on_golden(golden, run, champion, challenger, on_progress=show)
 
     def of(data: Dataset, folder: Path, one: str, other: str | None) -> Comparison:
-        compared: Comparison = warn_unfinished(
-            data, compare_table(data.table, one, other, limits=limits, golden=samples)
-        )
+        compared: Comparison = with_warnings(data, compare_table(data.table, one, other, limits=limits, golden=samples))
         if html is not None:
             analysis = analyse(data.table, compared.challenger, truth_attribute=truth_attribute, episodes=data.episodes)
             model = model_of(folder, compared.challenger)
             with reading() as show:
                 write_html(
-                    html, data, analysis, chosen.source, chosen.selection, folder, model,
+                    html, data, analysis, source, chosen.selection, folder, model,
                     ImageStore(image_store_uri(image_store)), comparison=compared, on_progress=show,
                 )  # fmt: skip
         return compared
@@ -133,7 +138,7 @@ def compare(
     elif run is not None:
         with reading() as show:
             data = read_data(
-                chosen.source, chosen.selection, run, truth_attribute, with_episodes=html is not None,
+                source, chosen.selection, run, truth_attribute, with_episodes=html is not None,
                 on_progress=show,
             )  # fmt: skip
         found = of(data, run, champion or RECORDED, challenger)
@@ -142,7 +147,7 @@ def compare(
             with reading() as show:
                 data, folder = stack.enter_context(
                     inspected(
-                        chosen.source,
+                        source,
                         chosen.selection,
                         champion,
                         challenger,

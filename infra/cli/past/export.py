@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.shared.options import ImageStoreUri, Json, image_store_uri
+from infra.cli.shared.options import ImageStoreUri, Json, Signatures, TrustFolder, TrustTopic, image_store_uri
 from infra.cli.shared.selection_options import SelectionArgs, takes_selection
+from infra.cli.shared.signature_options import echo_unsigned_labels, with_signed_labels
 from infra.cli.shared.terminal_text import echo, echo_json
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ def coco(
         bool, typer.Option("--boxes/--no-boxes", help="Write the defects that the model found, for correction.")
     ] = True,
     with_labels: WithLabels = True,
+    trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
+    signatures: Signatures = None,
     image_store: ImageStoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -43,6 +48,7 @@ def coco(
     """
     from replay.export import export_coco
 
+    chosen = replace(chosen, source=with_signed_labels(chosen.source, trust, trust_topic, signatures))
     with _frames(chosen, with_labels, image_store) as given:
         _say(export_coco(folder, given.frames, given.truths, store=given.store, boxes=boxes), as_json)
 
@@ -53,6 +59,9 @@ def folder_(
     chosen: SelectionArgs,
     folder: Folder,
     with_labels: WithLabels = True,
+    trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
+    signatures: Signatures = None,
     image_store: ImageStoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -64,6 +73,7 @@ def folder_(
     """
     from replay.export import export_folder
 
+    chosen = replace(chosen, source=with_signed_labels(chosen.source, trust, trust_topic, signatures))
     with _frames(chosen, with_labels, image_store) as given:
         _say(export_folder(folder, given.frames, given.truths, store=given.store), as_json)
 
@@ -74,6 +84,9 @@ def rows(
     chosen: SelectionArgs,
     file: Annotated[Path, typer.Argument(help="Ends with .parquet, .csv or .jsonl.", show_default=False)],
     with_labels: WithLabels = True,
+    trust: TrustFolder = None,
+    trust_topic: TrustTopic = False,
+    signatures: Signatures = None,
     truth_attribute: Annotated[
         str | None, typer.Option(help="Attribute of frames that tells the truth if there is no label, as `label`.")
     ] = None,
@@ -94,6 +107,7 @@ def rows(
     from schemas.records import Decision
 
     check_file(file)
+    chosen = replace(chosen, source=with_signed_labels(chosen.source, trust, trust_topic, signatures))
     with reading() as show:
         truths = (
             LabelIndex(read_labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
@@ -103,6 +117,7 @@ def rows(
             lambda: empty_selection_error(chosen.source, record=Decision),
         )
         count = Rows(lambda: found, lambda: truths or LabelIndex(), truth_attribute=truth_attribute).write(file)
+    echo_unsigned_labels(chosen.source)
     if as_json:
         echo_json({"path": str(file), "rows": count})
     else:
@@ -128,6 +143,7 @@ def _frames(chosen: SelectionArgs, with_labels: bool, image_store: str | None) -
         truths = (
             LabelIndex(read_labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
         )
+        echo_unsigned_labels(chosen.source)
         frames = resolved.frames(on_progress=lambda done, count: show("frames", done, count))
         yield _Given(_some(frames, lambda: empty_selection_error(chosen.source)), truths, store)
 

@@ -12,15 +12,7 @@ from hypothesis import strategies as st
 from monitoring.drift import CameraWatch, DriftOptions, StateError
 from schemas.codec import decode, encode
 from schemas.records import Action, DriftEvent, DriftKind, EpisodeState, ResultState
-from tests.support.streams import REFERENCE, decision, number_of, rows, watched
-
-
-def watch(**options) -> CameraWatch:
-    return CameraWatch(lambda model, product: REFERENCE, DriftOptions(**options))
-
-
-def opened(events: list[DriftEvent]) -> list[DriftEvent]:
-    return [event for event in events if event.state is EpisodeState.OPENED]
+from tests.support.streams import REFERENCE, decision, number_of, opened, rows, watch, watched
 
 
 def test_nothing_is_said_while_nothing_changes():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from pathlib import Path
 
+import pytest
 from prometheus_client import generate_latest
 
 from monitoring.drift import DriftOptions
@@ -13,7 +15,7 @@ from monitoring.drift.concept import EventOrigin
 from monitoring.shelf import SETTLES_AFTER, Shelf
 from schemas.clock import ManualClock
 from schemas.codec import Codec, encode
-from schemas.records import Decision, Verdict
+from schemas.records import Decision, Label, Verdict
 from stream_processors.faust_host.messages import ReceivedMessage
 from stream_processors.watch.app import _Watching
 from stream_processors.watch.camera import UNWATCHED, WatchedCamera
@@ -23,10 +25,19 @@ from stream_processors.watch.publisher import EventPublisher
 from stream_processors.watch.settings import WatchSettings
 from tests.support.quality_records import make_label
 from tests.support.streams import REFERENCE, decision, rows
+from tests.support.trust_folders import Keys
+from transport.belief import SignaturePolicy, make_belief
 from transport.deaths import Deaths
+from transport.public_keys import SignerRole
+from transport.signatures import SIGNATURE_HEADER
 
 NOW_US = 1_795_000_000_000_000
 ROWS = list(rows(300, 1))
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path)
 
 
 def camera(key: str = "press/top", clock: ManualClock | None = None) -> WatchedCamera:
@@ -92,6 +103,45 @@ def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
     assert kept() == ["real", "newer"]
     take("newer", SETTLES_AFTER - 1)
     assert kept() == ["newer"]
+
+
+@pytest.mark.parametrize(("policy", "used"), [("require", 1), ("warn", 5)])
+def test_labels_without_the_signature_of_an_operator(keys: Keys, policy: str, used: int):
+    """Give it a label that is signed, and four that are not, or by another role, for another camera, too late."""
+    signers = [None, keys.make("w", SignerRole.WORKER), keys.make("side", SignerRole.OPERATOR, "press/side")]
+    old, operator = keys.make("old", SignerRole.OPERATOR), keys.make("ann", SignerRole.OPERATOR)
+    keys.change("old", "not_after: 2026-01-01T00:00:00Z")
+    settings, metrics = WatchSettings(), WatchMetrics()
+    codec = Codec.from_settings(settings.kafka)
+    fault = metrics.signature_faults
+    belief = make_belief(keys.trust, SignaturePolicy(policy), lambda _, why: fault.labels(why).inc())
+    watching = _Watching(
+        settings,
+        lambda model, product: REFERENCE,
+        metrics,
+        Notifier(None, logging.getLogger()),
+        ManualClock(NOW_US),
+        codec,
+        EventPublisher(settings.kafka),
+        Deaths(None),
+        lambda batch: None,
+        belief,
+    )
+    watching._waiting[0] = {}
+    topic = settings.kafka.labels
+    for offset, signer in enumerate([*signers, old, operator]):
+        value = encode(make_label(offset, Verdict.OK, station="press", camera_id="top"))
+        headers = {} if signer is None else {SIGNATURE_HEADER: signer.sign(topic, b"press/top", value)}
+        message = ReceivedMessage(topic, 0, offset, NOW_US / 1e6, b"press/top", value, headers)
+        asyncio.run(watching._take(message, lambda value: codec.decode(value, Label)))
+    [camera] = [camera for _, camera in watching._cameras.items()]
+    assert camera.quality.quality.counts.labels == used
+    faults = {
+        sample.labels["why"]: sample.value
+        for sample in next(iter(fault.collect())).samples
+        if sample.name.endswith("_total")
+    }
+    assert faults == {"unsigned": 1, "wrong-role": 1, "wrong-camera": 1, "key-not-valid-now": 1}
 
 
 def test_metrics_of_invented_cameras_are_bounded_and_go_with_them():
