@@ -53,7 +53,7 @@ class Aligner:
     Raises
     ------
     AlignError
-        If the picture is too small or too large, or has too few corners.
+        If the picture is too narrow or too large, or has too few corners.
     """
 
     def __init__(self, picture: Image, reach: int) -> None:
@@ -62,8 +62,10 @@ class Aligner:
             raise AlignError(f"a picture of {width}x{height} pixels is too large to be aligned")
         self.size_wh, self.reach = (width, height), reach
         self._factor = max(1, round(max(width, height) / _SEARCHED))
-        searched = self._searched(picture)
         self._steps = -(-reach // self._factor)
+        if min(width, height) < 2 * _HALF * self._factor:
+            raise AlignError(f"a picture of {width}x{height} pixels is too narrow to be aligned")
+        searched = self._searched(picture)
         self._corners = _corners(searched, _HALF + self._steps + 1)
         if len(self._corners) < _FEWEST:
             raise AlignError(

@@ -218,9 +218,10 @@ def test_garbage_in_the_manifest_ends_in_one_line(
         (b"not a picture", "input.align.file: align.png:"),
         (PICTURE[: len(PICTURE) // 2], "input.align.file: align.png:"),
         (encoded(np.full((320, 480), 90, np.uint8)), "0 corners at which it can be found again; 12 are needed"),
-        (encoded(np.full((2, 2), 90, np.uint8)), "0 corners"),
+        (encoded(np.full((2, 2), 90, np.uint8)), "2x2 pixels is too narrow"),
+        (encoded(np.full((1, 3000), 90, np.uint8)), "3000x1 pixels is too narrow"),
     ],
-    ids=["empty", "text", "cut off", "flat", "tiny"],
+    ids=["empty", "text", "cut off", "flat", "tiny", "a line"],
 )
 def test_a_picture_that_is_none_ends_in_one_line(picture: bytes, reason: str, make_package: MakePackage) -> None:
     with pytest.raises(ModelPackageError) as caught:
