@@ -15,6 +15,7 @@ from models.frame_pixels import FramePixels
 from models.input_text import parse_roi, parse_tiles
 from models.regions import Region
 from models.runtime import make_session
+from models.testing import check_model
 from models.training.alignment import TrainingAlignment, find_alignment
 from models.training.features import FeatureExtractor, InspectedPart, input_spec
 from models.training.graphs import IMAGE, anomaly_graph
@@ -152,6 +153,7 @@ def test_a_hole_that_was_not_drilled_is_found(boards: Path, tmp_path: Path) -> N
     assert (other.result_state, other.action) == (ResultState.FAILED, Action.REJECT)
     width, height = bad[0].defects[0].box_xywh[2:]
     assert max(width, height) < BOARD_WH[0] / 8
+    check_model(model.path)
     write_package(result, tmp_path / "model", OPTIONS, overwrite=True)
 
 
