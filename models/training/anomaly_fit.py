@@ -144,7 +144,13 @@ class AnomalyFit:
         return self._worst(out_of_block(blocks, score))
 
     def self_test(
-        self, extractor: FeatureExtractor, images: Iterable[tuple[int, FramePixels]], *, threads: int, seed: int = 0
+        self,
+        extractor: FeatureExtractor,
+        images: Iterable[tuple[int, FramePixels]],
+        *,
+        threads: int,
+        seed: int = 0,
+        sizes: Sequence[float] = SIZES,
     ) -> list[SyntheticResult]:
         """Add synthetic defects to good images, and score them by the model that has not seen their block.
 
@@ -153,7 +159,7 @@ class AnomalyFit:
         images
             Index of each image among the fitted ones, and its pixels.
         """
-        cases = [(kind, size) for kind in KINDS for size in SIZES]
+        cases = [(kind, size) for kind in KINDS for size in sizes]
 
         def scores(numbered: tuple[int, FramePixels]) -> list[float]:
             index, image = numbered

@@ -9,7 +9,7 @@ import numpy as np
 from models.regions import region_of
 from models.training.defects import learns_defects
 from models.training.labelled import FEWEST_DEFECTS, LabelledFigures
-from models.training.synthetic import SIZES
+from models.training.synthetic import FINEST
 from models.training.train import TrainingOptions, TrainingResult
 from models.wilson import wilson
 from schemas.text import shown
@@ -27,11 +27,11 @@ def recipe_lines(result: TrainingResult) -> Iterator[str]:
             f"{candidate.image_ms:.0f} ms an image{chosen}"
         )
     best = result.best
-    found = float(np.mean([each.found for each in best.synthetic if each.size == min(SIZES)]))
+    found = float(np.mean([each.found for each in best.finest]))
     [(size_wh, _)] = result.survey.sizes.most_common(1)
-    pixels = min(SIZES) * min(region_of(size_wh, best.extractor.spec).wh)
+    pixels = FINEST * min(region_of(size_wh, best.extractor.spec).wh)
     yield (
-        f"finds {found:.0%} of synthetic defects of {min(SIZES):.0%} of the image's side, about {pixels:.0f} pixels; "
+        f"finds {found:.0%} of synthetic defects of {FINEST:.0%} of the image's side, about {pixels:.0f} pixels; "
         "smaller ones were not tried"
     )
     alignment = best.extractor.alignment

@@ -35,7 +35,7 @@ from models.training.read_images import (
 )
 from models.training.recipe import Colour, Recipe
 from models.training.survey import Survey, TrainingFolder, sampled
-from models.training.synthetic import KINDS, SIZES
+from models.training.synthetic import FINEST, KINDS, SIZES
 from schemas.errors import SettingsError
 from schemas.text import file_text
 
@@ -106,11 +106,12 @@ class TrainingOptions:
 
 @dataclass(slots=True)
 class TriedRecipe:
-    """Recipe that was tried, with its fit, its self-test and the time of one image on one core."""
+    """Recipe that was tried, with its fit, its self-tests and the time of one image on one core."""
 
     extractor: FeatureExtractor
     fit: AnomalyFit
     synthetic: list[SyntheticResult]
+    finest: list[SyntheticResult]
     image_ms: float
 
     @property
@@ -118,9 +119,10 @@ class TriedRecipe:
         """Mean AUROC over all kinds and sizes of synthetic defects."""
         return float(np.mean([result.auroc for result in self.synthetic]))
 
-    def quality_of(self, size: float) -> float:
-        """Return the mean AUROC over all kinds of synthetic defects of a size."""
-        return float(np.mean([result.auroc for result in self.synthetic if result.size == size]))
+    @property
+    def finest_quality(self) -> float:
+        """Mean AUROC over all kinds of the finest synthetic defects."""
+        return float(np.mean([result.auroc for result in self.finest]))
 
 
 @dataclass(slots=True)
@@ -247,7 +249,7 @@ def train(
     wanted, alignment, without = _with_alignment(files, survey.colour, options)
     extractors, left_out = affordable(
         wanted, survey.colour, len(files),
-        len(KINDS) * len(SIZES) * TESTED_IMAGES,
+        len(KINDS) * (len(SIZES) + 1) * TESTED_IMAGES,
         max_ms=options.max_ms, time_budget_s=options.time_budget_s, part=options.part,
         tiles=count_tiles(files, input_spec(RECIPES[0], survey.colour, options.part)), alignment=alignment,
     )  # fmt: skip
@@ -332,11 +334,11 @@ def _with_alignment(
 
 
 def _best(tried: list[tuple[TriedRecipe, RecipeImages]]) -> tuple[TriedRecipe, RecipeImages]:
-    """Return the first recipe that is about as good as the best one, or that of pixels if it sees smaller defects."""
+    """Return the first recipe that is about as good as the best one, or that of pixels if it sees finer defects."""
     enough = max(candidate.quality for candidate, _ in tried) - _TIE
     first, *others = (each for each in tried if each[0].quality >= enough)
     for each in others:
-        if each[0].fit.recipe.is_of_pixels and each[0].quality_of(min(SIZES)) > first[0].quality_of(min(SIZES)) + _TIE:
+        if each[0].fit.recipe.is_of_pixels and each[0].finest_quality > first[0].finest_quality + _TIE:
             return each
     return first
 
@@ -371,7 +373,12 @@ def _try(
         every = ((index, extractor.read(paths[row])) for index, row in enumerate(rows))
         fit.score_all_tiles(extractor, every, threads=options.threads)
     tested = sorted({int(index) for index in np.linspace(0, len(rows) - 1, TESTED_IMAGES)})
-    read = ((index, extractor.read(paths[images.rows[index]])) for index in tested)
-    synthetic = fit.self_test(extractor, read, threads=options.threads)
+    synthetic, finest = (
+        fit.self_test(
+            extractor, ((index, extractor.read(paths[rows[index]])) for index in tested), threads=options.threads,
+            sizes=sizes,
+        )
+        for sizes in (SIZES, (FINEST,))
+    )  # fmt: skip
     image_ms = measure_ms(extractor, extractor.read(paths[rows[0]]))
-    return TriedRecipe(extractor, fit, synthetic, image_ms)
+    return TriedRecipe(extractor, fit, synthetic, finest, image_ms)
