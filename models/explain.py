@@ -20,6 +20,7 @@ from models.frame_pixels import PreparedTile, frame_pixels
 from models.input_spec import InputSpec
 from models.opencv import cv2
 from models.package import Model
+from models.placement import Placement
 from models.preprocess import Geometry, Tensor
 from models.regions import Region
 from models.runtime import ORT_ERRORS, runtime_error_line
@@ -79,16 +80,19 @@ def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
         return None
     spec = manifest.input
     try:
-        with frame_pixels(image, spec) as seen:
+        with frame_pixels(image, spec, aligner=model.aligner) as seen:
+            if seen.fault:
+                raise ImageError("no-heat-map", seen.fault)
             if "map" in manifest.outputs.names:
                 maps = (
                     (tile.region, _over_content(scaled_map(model.run(tile.tensor), manifest), spec, tile))
                     for tile in seen.tiles(spec)
                 )
-                return HeatMap("anomaly", over_frame(maps, seen.frame_wh))
+                return HeatMap("anomaly", over_frame(maps, seen.frame_wh, seen.placement))
             # The worst tile decides, so its places are hidden.
             worst = max(seen.tiles(spec), key=lambda tile: _score(tile.tensor, model, tile.geometry))
-            return HeatMap("occlusion", over_frame([(worst.region, _occlusion(worst, model, steps))], seen.frame_wh))
+            hidden = [(worst.region, _occlusion(worst, model, steps))]
+            return HeatMap("occlusion", over_frame(hidden, seen.frame_wh, seen.placement))
     except WrongShape as error:
         raise ImageError("no-heat-map", f"the model's output for {error.role} {error}") from error
     except ORT_ERRORS as error:
@@ -111,11 +115,19 @@ def _content(tile: PreparedTile) -> tuple[int, int, int, int]:
     return tile.geometry.left, tile.geometry.top, tile.small.shape[1], tile.small.shape[0]
 
 
-def over_frame(maps: Iterable[tuple[Region, Values]], frame_wh: tuple[int, int]) -> Values:
+def over_frame(
+    maps: Iterable[tuple[Region, Values]], frame_wh: tuple[int, int], placement: Placement | None = None
+) -> Values:
     """Return the maps of some regions as one map of the frame, 0 elsewhere; where regions overlap, the largest value.
 
-    A cell has the largest value of the places in it: a mean would hide small defects of large frames.
+    A cell has the largest value of the places in it: a mean would hide small defects of large frames. With a
+    placement, the regions are those of the aligned frame.
     """
+    whole = _joined(maps, frame_wh)
+    return whole if placement is None else placement.cells(whole)
+
+
+def _joined(maps: Iterable[tuple[Region, Values]], frame_wh: tuple[int, int]) -> Values:
     scale = min(1.0, _MAX_CELLS / max(frame_wh))
     whole = np.zeros([max(1, round(side * scale)) for side in reversed(frame_wh)], np.float32)
     is_set = np.zeros(whole.shape, bool)

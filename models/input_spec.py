@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from models.align_spec import AlignSpec
 from models.manifest_block import ManifestBlock
 from models.roi_spec import RoiSpec
 from models.sample_format import Alignment, BayerPattern, SampleFormat
@@ -20,7 +21,7 @@ class InputSpec(ManifestBlock):
     ``alignment`` states if their samples lie in the lower or the upper bits of a word. ``window`` has the sample values
     that become 0 and 255. ``bayer`` is the pattern of a raw mosaic, of its first two rows. ``roi`` is the
     part of the frame that is inspected; None: all of it. ``tiles`` cut that part: the network runs on each tile, and
-    the worst one decides.
+    the worst one decides. ``align`` lays each frame over a picture of a good part first.
     """
 
     name: str = Field(min_length=1)
@@ -40,6 +41,7 @@ class InputSpec(ManifestBlock):
     bayer: BayerPattern | None = None
     roi: RoiSpec | None = None
     tiles: TileSpec | None = None
+    align: AlignSpec | None = None
 
     @field_validator("scale", "mean", "std")
     @classmethod
@@ -82,6 +84,14 @@ class InputSpec(ManifestBlock):
             value.spans(roi.rectangle[2:])
         return value
 
+    @field_validator("align")
+    @classmethod
+    def _has_no_polygon(cls, value: AlignSpec | None, info: ValidationInfo) -> AlignSpec | None:
+        roi = info.data.get("roi")
+        if value is not None and roi is not None and roi.polygon is not None:
+            raise ValueError("a polygon is not aligned: take a roi with a box, or leave align out")
+        return value
+
     @property
     def channels(self) -> int:
         """Number of channels: 1 for grey, else 3."""
@@ -113,4 +123,5 @@ _NEWER: dict[str, Any] = {
     "bayer": None,
     "roi": None,
     "tiles": None,
+    "align": None,
 }

@@ -51,6 +51,7 @@ class PreparedImage:
     """Image prepared for a network: its tensor, the scaled image, the mapping back to the frame, and remarks.
 
     ``decode_ms`` is the time of the preparation, without ``waited_ms``, the wait for memory that other images used.
+    ``fault`` is the reason why the image cannot be judged.
     """
 
     tensor: Tensor
@@ -59,6 +60,7 @@ class PreparedImage:
     decode_ms: float
     waited_ms: float = 0.0
     remarks: tuple[Remark, ...] = ()
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,11 @@ def prepare(
     """Check and decode an image for a model without tiles; it raises the errors of `inspect_image`."""
     began = time.perf_counter()
     spec = model.manifest.input
-    with frame_pixels(image, spec, sha256, size_wh) as seen:
+    with frame_pixels(image, spec, sha256, size_wh, model.aligner) as seen:
         tensor, small, geometry = seen.tensor(spec)
     waited_ms = seen.waited_s * 1000
     decode_ms = (time.perf_counter() - began) * 1000 - waited_ms
-    return PreparedImage(tensor, small, geometry, decode_ms, waited_ms, seen.remarks)
+    return PreparedImage(tensor, small, geometry, decode_ms, waited_ms, seen.remarks, seen.fault)
 
 
 def measure(prepared: PreparedImage) -> ImageSignals:
@@ -132,8 +134,8 @@ def measure(prepared: PreparedImage) -> ImageSignals:
 
 
 def run(model: Model, prepared: PreparedImage) -> NetworkOutput:
-    """Run the network of a model."""
-    return run_network(model, prepared.tensor)
+    """Run the network of a model, unless the image cannot be judged."""
+    return NetworkOutput({}, prepared.fault, 0.0) if prepared.fault else run_network(model, prepared.tensor)
 
 
 def judge(model: Model, prepared: PreparedImage, measured: ImageSignals, ran: NetworkOutput) -> Inspection:

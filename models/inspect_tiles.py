@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.frame_pixels import frame_pixels
 from models.inspection import Inspection
-from models.judgement import conclude, embedding_in, interpret, run_network
+from models.judgement import NetworkOutput, conclude, embedding_in, interpret, run_network
 from models.merge_tiles import TileFindings
 from models.package import Model
 from models.signals import CODES, signals
@@ -35,10 +35,10 @@ def inspect_tiles(
     measured, embeddings = SignalMeans(), EmbeddingMean()
     found = [TileFindings(model.manifest) for model in models]
     faults = [""] * len(models)
-    with frame_pixels(image, spec, sha256, size_wh) as seen:
+    with frame_pixels(image, spec, sha256, size_wh, models[0].aligner) as seen:
         for tile in seen.tiles(spec):
             measured.add(signals(tile.small))
-            ran = run_network(models[0], tile.tensor)
+            ran = NetworkOutput({}, seen.fault, 0.0) if seen.fault else run_network(models[0], tile.tensor)
             embeddings.add(embedding_in(ran.outputs))
             infer_ms += ran.infer_ms
             for number, model in enumerate(models):

@@ -155,7 +155,7 @@ def _file_number(path: Path) -> tuple[int, int]:
 
 def _embedding(image: bytes, model: Model) -> NDArray[np.float32]:
     embeddings = EmbeddingMean()
-    with frame_pixels(image, model.manifest.input) as seen:
+    with frame_pixels(image, model.manifest.input, aligner=model.aligner) as seen:
         for tile in seen.tiles(model.manifest.input):
             embeddings.add(embedding_in(model.run(tile.tensor)))
     mean = embeddings.mean()

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.agreement import differences
-from models.errors import ModelPackageError
+from models.aligner import Aligner, AlignError
+from models.errors import ImageError, ModelPackageError
+from models.images import decode
 from models.manifest import Manifest
 from models.manifest_file import MANIFEST_NAME, ManifestFile
 from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
@@ -44,6 +46,7 @@ class Model:
     recipe_revision: str
     stage: str = "champion"
     reference: Reference | None = None
+    aligner: Aligner | None = None
 
     @property
     def name(self) -> str:
@@ -121,7 +124,13 @@ def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Mode
     check_input(session, source)
     check_outputs(session, source)
     model = Model(
-        manifest, session, manifest_path.parent, manifest.recipe_revision, stage, _read_reference(manifest_path, source)
+        manifest,
+        session,
+        manifest_path.parent,
+        manifest.recipe_revision,
+        stage,
+        _read_reference(manifest_path, source),
+        _read_aligner(manifest_path, source),
     )
     _warm_up(model, tensors, source, log_lines)
     return model
@@ -164,6 +173,18 @@ def _read_reference(manifest_path: Path, source: ManifestFile) -> Reference | No
         return Reference.loads(data)
     except ValueError as error:
         raise source.error(at, f"{wanted.file}: {error}; make it again with `inspection model reference`") from error
+
+
+def _read_aligner(manifest_path: Path, source: ManifestFile) -> Aligner | None:
+    wanted = source.manifest.input.align
+    if wanted is None:
+        return None
+    at = ("input", "align", "file")
+    data = _read_verified(manifest_path.parent, source, wanted.file, wanted.sha256, at, ("input", "align", "sha256"))
+    try:
+        return Aligner(decode(data, colour=False).pixels, wanted.reach)
+    except (ImageError, AlignError) as error:
+        raise source.error(at, f"{wanted.file}: {error}; train the model again, or leave align out") from error
 
 
 def _read_verified(

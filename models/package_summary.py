@@ -43,6 +43,7 @@ class PackageSummary:
         except ModelPackageError as error:
             return cls(path, None, str(error), {})
         names = [manifest.file, *([] if manifest.reference is None else [manifest.reference.file])]
+        names += [] if manifest.input.align is None else [manifest.input.align.file]
         return cls(path, manifest, "", {name: _size(path / name) for name in names})
 
     def to_json(self) -> dict[str, Any]:

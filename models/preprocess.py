@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.input_spec import InputSpec
 from models.opencv import cv2
+from models.placement import Placement
 from models.sample_depth import Image
 
 Tensor = NDArray[Any]
@@ -22,7 +23,8 @@ class Geometry:
 
     ``scale_x`` and ``scale_y`` are input pixels per frame pixel; ``left`` and ``top`` are the padding in input pixels.
     If the input is a part of the frame, ``frame_width`` and ``frame_height`` are those of the part, and ``part_x`` and
-    ``part_y`` its place in the frame.
+    ``part_y`` its place in the frame. If the frame was aligned, these are sizes and places in the aligned frame, and
+    ``placement`` leads back.
     """
 
     frame_width: int
@@ -33,6 +35,7 @@ class Geometry:
     top: int = 0
     part_x: int = 0
     part_y: int = 0
+    placement: Placement | None = None
 
     def to_frame(self, x1: float, y1: float, x2: float, y2: float) -> Box:
         """Convert corners in input pixels to x, y, width, height in frame pixels, cut to the frame, or to its part.
@@ -46,7 +49,8 @@ class Geometry:
         top = min(max((y1 - self.top) / self.scale_y, 0.0), float(self.frame_height))
         right = min(max((x2 - self.left) / self.scale_x, 0.0), float(self.frame_width))
         bottom = min(max((y2 - self.top) / self.scale_y, 0.0), float(self.frame_height))
-        return (left + self.part_x, top + self.part_y, max(right - left, 0.0), max(bottom - top, 0.0))
+        box = (left + self.part_x, top + self.part_y, max(right - left, 0.0), max(bottom - top, 0.0))
+        return box if self.placement is None else self.placement.box(box)
 
 
 def content_wh(frame_wh: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
@@ -89,7 +93,11 @@ def resize(image: Image, size_wh: tuple[int, int]) -> Image:
 
 
 def to_tensor(
-    image: Image, frame_wh: tuple[int, int], spec: InputSpec, part_xy: tuple[int, int] = (0, 0)
+    image: Image,
+    frame_wh: tuple[int, int],
+    spec: InputSpec,
+    part_xy: tuple[int, int] = (0, 0),
+    placement: Placement | None = None,
 ) -> tuple[Tensor, Image, Geometry]:
     """Return the model's input made of a decoded image.
 
@@ -101,6 +109,8 @@ def to_tensor(
         Width and height of the full image, or of the part of it that is the input.
     part_xy
         Place of this part in the frame.
+    placement
+        Placement of the part in the frame, if the image is an aligned one.
 
     Returns
     -------
@@ -114,7 +124,7 @@ def to_tensor(
     width, height = content_wh(frame_wh, spec)
     small = resize(image, (width, height))
     left, top = (spec.width - width) // 2, (spec.height - height) // 2
-    geometry = Geometry(*frame_wh, width / frame_wh[0], height / frame_wh[1], left, top, *part_xy)
+    geometry = Geometry(*frame_wh, width / frame_wh[0], height / frame_wh[1], left, top, *part_xy, placement)
 
     if (width, height) == (spec.width, spec.height):
         padded = small

@@ -16,9 +16,11 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from models.align_spec import AlignSpec
 from models.errors import ImageError, ModelPackageError
 from models.frame_pixels import frame_pixels
-from models.images import image_header
+from models.images import decode, image_header
+from models.input_spec import InputSpec
 from models.inspect_images import inspect_image
 from models.inspection import Inspection
 from models.opencv import cv2
@@ -174,13 +176,40 @@ def _equal(first: Outputs, second: Outputs) -> bool:
 
 
 def _pictures(model: Model) -> Iterator[tuple[str, bytes]]:
-    """Yield names and files of made-up pictures; always the same ones."""
+    """Yield names and files of made-up pictures; always the same ones.
+
+    Those of a model that aligns frames are changed copies of the picture that it aligns them to.
+    """
     spec = model.manifest.input
+    made = _made_up(spec) if spec.align is None else _made_of(model, spec.align)
+    if spec.bayer is not None:
+        del made["a picture in colour"]  # a mosaic has one channel
+    for name, pixels in made.items():
+        _, data = cv2.imencode(".png", np.ascontiguousarray(as_captured(pixels, spec.samples)))
+        yield name, data.tobytes()
+
+
+def _made_of(model: Model, align: AlignSpec) -> dict[str, NDArray[Any]]:
+    part, roi = decode((model.path / align.file).read_bytes(), colour=False).pixels, model.manifest.input.roi
+    left, top = (0, 0) if roi is None else roi.rectangle[:2]
+    whole = np.pad(part, ((top, 0), (left, 0)))
+    noise = np.random.default_rng(1).normal(0, 10, whole.shape)
+    return {
+        "the picture that frames are aligned to": whole,
+        "a darker picture": (whole * 0.8).astype(np.uint8),
+        "a noisy picture": np.clip(whole + noise, 0, 255).astype(np.uint8),
+        "a picture with a spot": cv2.circle(whole.copy(), tuple(side // 2 for side in whole.shape[::-1]), 9, 255, -1),
+        "a picture in colour": np.repeat(whole[:, :, None], 3, axis=2),
+        "a picture of 16 bits": whole.astype(np.uint16) * 257,
+    }
+
+
+def _made_up(spec: InputSpec) -> dict[str, NDArray[Any]]:
     least = least_frame_wh(spec)
     width, height = max(min(spec.width, _SIDE), least[0]), max(min(spec.height, _SIDE), least[1])
     random = np.random.default_rng(1)
     noise = random.integers(0, 256, (height, width), np.uint8)
-    made: dict[str, NDArray[Any]] = {
+    return {
         "a black picture": np.zeros((height, width), np.uint8),
         "a white picture": np.full((height, width), 255, np.uint8),
         "a noisy picture": noise,
@@ -190,8 +219,3 @@ def _pictures(model: Model) -> Iterator[tuple[str, bytes]]:
         "a picture in colour": random.integers(0, 256, (height, width, 3), np.uint8),
         "a picture of 16 bits": noise.astype(np.uint16) * 257,
     }
-    if spec.bayer is not None:
-        del made["a picture in colour"]  # a mosaic has one channel
-    for name, pixels in made.items():
-        _, data = cv2.imencode(".png", np.ascontiguousarray(as_captured(pixels, spec.samples)))
-        yield name, data.tobytes()

@@ -17,8 +17,8 @@ from models.importers.converter import ModelFacts
 from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
 from models.runtime import make_session
 from models.training.embedding import FEATURE_COUNT, FEATURES, embedding_graph
-from models.training.features import Colour
 from models.training.graphs import IMAGE
+from models.training.recipe import Colour
 
 PROBABILITIES = "probabilities"
 _PREFIX = "classifier/"

@@ -15,9 +15,9 @@ from models.regions import inspected_tiles
 from models.training.auroc import auroc
 from models.training.blocks import conformal_limit, out_of_block, random_blocks
 from models.training.features import FeatureExtractor, in_threads
-from models.training.graphs import Recipe
 from models.training.padim import Moments
 from models.training.products import GoodParts, Scale, scores_of
+from models.training.recipe import Recipe
 from models.training.synthetic import KINDS, SIZES, DefectKind, add_defect
 
 #: Tiles whose moments are summed at once: a selection of the patches is a copy.
@@ -79,10 +79,13 @@ class AnomalyFit:
         self.scores = self._worst(
             out_of_block(
                 self._blocks,
-                lambda mask: scores_of(self._without[self._blocks[mask][0]].distances(patches[mask])),
+                lambda mask: self._scores_of(self._without[self._blocks[mask][0]].distances(patches[mask])),
             )
         )
         self.limit = conformal_limit(self.scores, overkill)
+
+    def _scores_of(self, distances: NDArray[np.floating]) -> NDArray[np.float64]:
+        return scores_of(distances, self.recipe.percentile)
 
     def _worst(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the score of each image: that of its worst tile."""
@@ -104,7 +107,7 @@ class AnomalyFit:
         def score(numbered: tuple[int, FramePixels]) -> tuple[int, float]:
             index, image = numbered
             model = self._without[self._image_blocks[index]]
-            return index, float(scores_of(model.distances(extractor.features(image))).max())
+            return index, float(self._scores_of(model.distances(extractor.features(image))).max())
 
         for index, found in in_threads(score, images, threads):
             self.scores[index] = found
@@ -112,10 +115,10 @@ class AnomalyFit:
 
     def score(self, patches: NDArray[np.float16]) -> float:
         """Return the score of an image that was not fitted: the mean over the models that `scores` comes from."""
-        return float(np.mean([scores_of(model.distances(patches)).max() for model in self._without.values()]))
+        return float(np.mean([self._scores_of(model.distances(patches)).max() for model in self._without.values()]))
 
     def unseen_maps(self, index: int, patches: NDArray[np.float16] | None = None) -> NDArray[np.float32]:
-        """Return the maps of distances ``(tiles, grid, grid)`` of a fitted image, by the model that scored it.
+        """Return the maps of distances ``(tiles, cells, cells)`` of a fitted image, by the model that scored it.
 
         Parameters
         ----------
@@ -124,7 +127,7 @@ class AnomalyFit:
         """
         patches = self._patches[self._owners == index] if patches is None else patches
         distances = self._without[self._image_blocks[index]].distances(patches)
-        return distances.reshape(-1, self.recipe.grid, self.recipe.grid)
+        return distances.reshape(-1, self.recipe.cells, self.recipe.cells)
 
     def random_scores(self) -> NDArray[np.float64]:
         """Return the scores by models of random folds, which have seen neighbours of the images.
@@ -136,12 +139,18 @@ class AnomalyFit:
         blocks = random_blocks(len(self._image_blocks))[self._owners]
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-            return scores_of(self._model(mask).distances(self._patches[mask]))
+            return self._scores_of(self._model(mask).distances(self._patches[mask]))
 
         return self._worst(out_of_block(blocks, score))
 
     def self_test(
-        self, extractor: FeatureExtractor, images: Iterable[tuple[int, FramePixels]], *, threads: int, seed: int = 0
+        self,
+        extractor: FeatureExtractor,
+        images: Iterable[tuple[int, FramePixels]],
+        *,
+        threads: int,
+        seed: int = 0,
+        sizes: Sequence[float] = SIZES,
     ) -> list[SyntheticResult]:
         """Add synthetic defects to good images, and score them by the model that has not seen their block.
 
@@ -150,7 +159,7 @@ class AnomalyFit:
         images
             Index of each image among the fitted ones, and its pixels.
         """
-        cases = [(kind, size) for kind in KINDS for size in SIZES]
+        cases = [(kind, size) for kind in KINDS for size in sizes]
 
         def scores(numbered: tuple[int, FramePixels]) -> list[float]:
             index, image = numbered
@@ -165,9 +174,9 @@ class AnomalyFit:
                     number for number, tile in enumerate(tiles)
                     if not np.array_equal(image.tile(tile, spec).tensor, made.tile(tile, spec).tensor)
                 ]  # fmt: skip
-                found = scores_of(model.distances(extractor.features(made, changed))) if changed else np.empty(0)
+                found = self._scores_of(model.distances(extractor.features(made, changed))) if changed else np.empty(0)
                 if len(changed) < len(tiles):
-                    good = scores_of(model.distances(extractor.features(image))) if good is None else good
+                    good = self._scores_of(model.distances(extractor.features(image))) if good is None else good
                     found = np.concatenate([found, np.delete(good, changed)])
                 worst.append(float(found.max()))
             return worst
@@ -183,14 +192,16 @@ class AnomalyFit:
         products = []
         for rows, total in zip(self._rows, self._totals, strict=True):
             mine = rows[left_out[rows]]
-            products.append((total - self._moments(mine) if len(mine) else total).gaussians())
-        return GoodParts(tuple(products), self._scales)
+            products.append(
+                (total - self._moments(mine) if len(mine) else total).gaussians(self.recipe.least_deviation)
+            )
+        return GoodParts(tuple(products), self._scales, self.recipe.pool)
 
     def _scale_of(self, rows: NDArray[np.int64], total: Moments) -> Scale:
         """Return the scale of a product: of the scores of its tiles by its own model without their block."""
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-            return scores_of((total - self._moments(rows[mask])).gaussians().distances(self._patches[rows[mask]]))
+            return self._scores_of((total - self._moments(rows[mask])).gaussians().distances(self._patches[rows[mask]]))
 
         return Scale.of(out_of_block(self._blocks[rows], score))
 

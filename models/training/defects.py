@@ -36,7 +36,7 @@ class DefectTest:
         Figures of the model of good parts, which has seen no defect. The overkill is that of images outside of their
         block.
     head
-        Fit of the head; None if there are too few images to learn from, or tiles: nothing says which tile is defective.
+        Fit of the head; None if there are too few images to learn from, or the recipe does not, see `learns_defects`.
     """
 
     paths: list[Path]
@@ -87,7 +87,7 @@ def learn_defects(
     figures = LabelledFigures.of(good_scores, values, kinds, fit.limit, fit.limit)
     figures = replace(figures, overkill=(int((fit.scores >= fit.limit).sum()), len(fit.scores)))
     test = DefectTest(paths, kinds, values, good_scores, figures)
-    if len(paths) >= FEWEST_DEFECTS and extractor.spec.tiles is None:
+    if len(paths) >= FEWEST_DEFECTS and learns_defects(extractor):
         pooled = PooledExtractor(extractor.recipe, extractor.colour, extractor.spec)
 
         def features(path: Path) -> NDArray[np.float32]:
@@ -109,6 +109,14 @@ def learn_defects(
     return test
 
 
+def learns_defects(extractor: FeatureExtractor) -> bool:
+    """Return True if a recipe can learn from defective parts.
+
+    Of tiles, nothing says which one is defective. A recipe of pixels has no features of the whole image.
+    """
+    return extractor.spec.tiles is None and not extractor.recipe.is_of_pixels
+
+
 def _read(
     folder: TrainingFolder,
     good: GoodImages,
@@ -124,9 +132,11 @@ def _read(
 
     def read(item: tuple[Path, str]) -> tuple[bytes, float] | str:
         try:
-            image = read_image(item[0], extractor.spec)
+            image = extractor.read(item[0])
         except (ImageError, OSError) as error:
             return str(error)
+        if image.fault:
+            return image.fault
         patches = extractor.features(image)
         return digest_of(patches, image, extractor.spec), fit.score(patches)
 

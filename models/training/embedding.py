@@ -13,8 +13,9 @@ import onnx
 from numpy.typing import NDArray
 
 from models.runtime import make_session
-from models.training.features import WHOLE, Colour, PooledExtractor, input_spec, read_image
-from models.training.graphs import CHANNELS, IMAGE, POOLED, POOLED_TAPS, Recipe, pooled_graph
+from models.training.features import WHOLE, PooledExtractor, input_spec, read_image
+from models.training.graphs import IMAGE, POOLED, POOLED_TAPS, pooled_graph
+from models.training.recipe import CHANNELS, Colour, Recipe
 
 #: Embeddings by name: the input of each.
 EMBEDDINGS = {"lite0": Recipe("lite0", 224, POOLED_TAPS, 1, 1)}

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.align_spec import AlignSpec
+from models.aligner import Aligner
 from models.frame_pixels import FramePixels, PreparedTile, frame_pixels
 from models.image_folder import read_image_file
 from models.input_spec import InputSpec
@@ -20,9 +22,10 @@ from models.roi_spec import RoiSpec
 from models.runtime import make_session
 from models.sample_format import PLAIN, SampleFormat
 from models.tile_spec import TileSpec
-from models.training.graphs import IMAGE, Recipe, feature_graph, pooled_graph
+from models.training.alignment import TrainingAlignment
+from models.training.graphs import IMAGE, feature_graph, pooled_graph
+from models.training.recipe import Colour, Recipe
 
-Colour = Literal["grey", "rgb"]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -40,16 +43,16 @@ class InspectedPart:
 WHOLE = InspectedPart()
 
 
-def input_spec(recipe: Recipe, colour: Colour, part: InspectedPart) -> InputSpec:
+def input_spec(recipe: Recipe, colour: Colour, part: InspectedPart, align: AlignSpec | None = None) -> InputSpec:
     """Return the description of a recipe's input for the manifest."""
     return InputSpec(
         name=IMAGE, width=recipe.size, height=recipe.size, colour=colour, dtype="uint8", roi=part.roi,
         tiles=part.tiles, bit_depth=part.samples.bit_depth, alignment=part.samples.alignment,
-        window=part.samples.window, bayer=part.samples.bayer,
+        window=part.samples.window, bayer=part.samples.bayer, align=align,
     )  # fmt: skip
 
 
-def read_image(path: Path, spec: InputSpec) -> FramePixels:
+def read_image(path: Path, spec: InputSpec, aligner: Aligner | None = None) -> FramePixels:
     """Read an image as the worker does.
 
     Raises
@@ -59,17 +62,30 @@ def read_image(path: Path, spec: InputSpec) -> FramePixels:
     OSError
         If the file cannot be read.
     """
-    with frame_pixels(read_image_file(path), spec) as seen:
+    with frame_pixels(read_image_file(path), spec, aligner=aligner) as seen:
         # A cut that keeps the whole frame in memory is copied.
         return replace(seen, pixels=np.ascontiguousarray(seen.pixels))
 
 
 class FeatureExtractor:
-    """Backbone with the features of one recipe. Thread-safe."""
+    """Network with the features of one recipe. Thread-safe.
 
-    def __init__(self, recipe: Recipe, colour: Colour, part: InspectedPart = WHOLE) -> None:
-        self.recipe, self.colour, self.spec = recipe, colour, input_spec(recipe, colour, part)
+    Parameters
+    ----------
+    alignment
+        TrainingAlignment of the images; recipes of the backbone have none.
+    """
+
+    def __init__(
+        self, recipe: Recipe, colour: Colour, part: InspectedPart = WHOLE, alignment: TrainingAlignment | None = None
+    ) -> None:
+        self.recipe, self.colour, self.alignment = recipe, colour, alignment
+        self.spec = input_spec(recipe, colour, part, None if alignment is None else alignment.spec)
         self._session = make_session(feature_graph(recipe, colour).SerializeToString(), 1)
+
+    def read(self, path: Path) -> FramePixels:
+        """Read an image as the worker does, see `read_image`; an image that cannot be aligned has a ``fault``."""
+        return read_image(path, self.spec, None if self.alignment is None else self.alignment.aligner)
 
     def features(self, image: FramePixels, chosen: Sequence[int] | None = None) -> NDArray[np.float16]:
         """Return the features of an image, ``(tiles, places, channels)`` float16; without tiles, there is one.

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models.training.padim import Gaussians
+from models.training.pixel_graph import pixel_features, pixel_map
 from models.training.products import PERCENTILE, GoodParts
+from models.training.recipe import CHANNELS, STRIDES, Recipe
 
 BACKBONE = Path(__file__).parents[1] / "backbones" / "efficientnet_lite0" / "backbone.onnx"
-#: Channels of the maps of the backbone, and the size of their cells in pixels of the input.
-CHANNELS = {"s2": 40, "s4": 112, "s5": 192, "last": 1280}
-STRIDES = {"s2": 8, "s4": 16, "s5": 32, "last": 32}
 IMAGE, MAP, SCORES = "image", "map", "scores"
 #: Maps of the backbone whose mean and maximum are the features of a whole image.
 POOLED_TAPS = ("s2", "s4", "s5", "last")
@@ -32,44 +31,6 @@ _BY_IMAGE = "by_image"
 MAX_DEVIATIONS = 5.0
 _STEM = "_conv_stem.weight.f16"
 _FEATURES = "features"
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Recipe of an anomaly model.
-
-    Parameters
-    ----------
-    name
-        Name for people.
-    size
-        Width and height of the input in pixels, a multiple of 32.
-    taps
-        Maps of the backbone that are joined.
-    grid
-        Places on each side of the map; 1: the whole image is one place.
-    channels
-        Channels that are kept of all joined ones. They are drawn with a fixed seed.
-    is_alike
-        True if all places share one Gaussian, for surfaces that look the same everywhere.
-    """
-
-    name: str
-    size: int
-    taps: tuple[str, ...]
-    grid: int
-    channels: int
-    is_alike: bool = False
-
-    @property
-    def places(self) -> int:
-        """Number of places."""
-        return self.grid**2
-
-    def drawn(self) -> NDArray[np.int64]:
-        """Return the indices of the kept channels, in order."""
-        every = sum(CHANNELS[tap] for tap in self.taps)
-        return np.sort(np.random.default_rng(1).choice(every, min(self.channels, every), replace=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +83,8 @@ def feature_graph(recipe: Recipe, colour: Literal["grey", "rgb"]) -> onnx.ModelP
 
     ``image`` is ``(n, 1 or 3, size, size)`` uint8; ``features`` is ``(places, n, channels)`` float32.
     """
+    if recipe.is_of_pixels:
+        return pixel_features(recipe, IMAGE, _FEATURES)
     model = _backbone(recipe.taps, colour)
     _add_features(model, recipe)
     return _finished(model, {_FEATURES: [recipe.places, "n", len(recipe.drawn())]}, recipe, colour)
@@ -174,7 +137,9 @@ def _add_pooled(model: onnx.ModelProto) -> None:
 
 
 def anomaly_graph(recipe: Recipe, colour: Literal["grey", "rgb"], good: GoodParts) -> onnx.ModelProto:
-    """Return the graph from images to ``map``, ``(n, 1, grid, grid)`` float32: the distance of each place."""
+    """Return the graph from images to ``map``, ``(n, 1, cells, cells)`` float32: the distance of each place."""
+    if recipe.is_of_pixels:
+        return pixel_map(recipe, good, IMAGE, MAP)
     model = _backbone(recipe.taps, colour)
     _add_features(model, recipe)
     _add_distances(model, good, recipe)

@@ -11,7 +11,6 @@ from models.input_spec import InputSpec
 from models.training.anomaly_fit import AnomalyFit
 from models.training.graphs import IMAGE, MAP, SCORES
 from models.training.package_folder import MODEL_NAME
-from models.training.products import PERCENTILE
 from models.training.train import TrainingOptions, TrainingResult
 
 GOOD, DEFECTIVE = "good", "defective"
@@ -55,7 +54,7 @@ def map_range(fit: AnomalyFit) -> tuple[float, float]:
 
 
 def _part(spec: InputSpec) -> dict[str, Any]:
-    parts = {"roi": spec.roi, "tiles": spec.tiles}
+    parts = {"roi": spec.roi, "tiles": spec.tiles, "align": spec.align}
     return spec.samples.stated() | {
         name: part.model_dump(mode="json", exclude_none=True) for name, part in parts.items() if part is not None
     }
@@ -66,7 +65,7 @@ def _of_anomaly(fit: AnomalyFit) -> dict[str, Any]:
     return {
         "outputs": {"names": {"map": MAP}, "activation": "none"},
         "labels": ["anomaly"],
-        "anomaly": {"score_percentile": PERCENTILE, "low": low, "high": high},
+        "anomaly": {"score_percentile": fit.recipe.percentile, "low": low, "high": high},
     }
 
 
@@ -82,16 +81,18 @@ def _training(result: TrainingResult) -> dict[str, str]:
     learned, count = result.learned, len(result.paths)
     products = f", a map for each of {len(result.products)} products" if result.products else ""
     head = "" if learned is None else ", stacked with a logistic head on labelled images"
+    is_of_pixels = result.best.fit.recipe.is_of_pixels
+    origin = "distribution of pixels" if is_of_pixels else "PaDiM on EfficientNet-Lite0 (ImageNet weights)"
     data = f"{count} images of good parts"
     if learned is not None:
         data += f", {len(learned.defect_logits)} of defective parts"
     return {
-        "provenance": f"inspection train: PaDiM on EfficientNet-Lite0 (ImageNet weights), recipe "
-        f"{result.best.fit.recipe.name}{products}{head}",
+        "provenance": f"inspection train: {origin}, recipe {result.best.fit.recipe.name}{products}{head}",
         "data": data,
         "split": f"limit from images outside of their block ({result.block_kind}), {len(np.unique(result.blocks))}"
         " blocks",
-        "licence": "That of the images; the ImageNet weights of the backbone are Apache-2.0",
+        "licence": "That of the images"
+        + ("" if is_of_pixels else "; the ImageNet weights of the backbone are Apache-2.0"),
     }
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.align_spec import ALIGN_NAME
 from models.manifest_file import MANIFEST_NAME
 from models.measure_reference import REFERENCE_NAME
 from schemas.errors import SettingsError
@@ -26,7 +27,7 @@ from schemas.private_files import sync_folder
 
 MODEL_NAME, REPORT_NAME = "model.onnx", "report.html"
 #: Files of a package. A folder with other files is not replaced: they would be lost.
-_FILES = frozenset({MANIFEST_NAME, MODEL_NAME, REFERENCE_NAME, REPORT_NAME, "model.sig"})
+_FILES = frozenset({MANIFEST_NAME, MODEL_NAME, REFERENCE_NAME, ALIGN_NAME, REPORT_NAME, "model.sig"})
 _PART, _OLD = ".part", ".old"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 #: Least share of the shrinkage target: without it, channels that never vary make the covariance singular.
 _LEAST_SHRINKAGE = 0.01
+#: Most channels that are summed one by one: NumPy takes long for very many very small matrices.
+_FEW_CHANNELS = 4
 #: Most numbers that are converted to float64 at the same time.
 _PART_VALUES = 4_000_000
 
@@ -40,6 +42,8 @@ class Gaussians:
         for part in _parts(patches):
             if len(self.mean) == 1:
                 found[part] = np.linalg.norm((patches[part] - self.mean) @ self.whitening[0], axis=2)
+            elif patches.shape[2] <= _FEW_CHANNELS:
+                found[part] = _lower_norm(patches[part].astype(np.float32) - self.mean, self.whitening)
             else:
                 centred = patches[part].astype(np.float32).transpose(1, 0, 2) - self.mean[:, None]
                 found[part] = np.linalg.norm(centred @ self.whitening, axis=2).T
@@ -81,7 +85,7 @@ class Moments:
             values = patches[part].astype(np.float64)
             by_place = values.reshape(1, -1, channels) if is_alike else values.transpose(1, 0, 2)
             sums.total += by_place.sum(axis=1)
-            sums.products += by_place.transpose(0, 2, 1) @ by_place
+            sums.products += _products(by_place)
         return sums
 
     def __add__(self, other: Moments) -> Moments:
@@ -90,8 +94,13 @@ class Moments:
     def __sub__(self, other: Moments) -> Moments:
         return Moments(self.count - other.count, self.total - other.total, self.products - other.products)
 
-    def gaussians(self) -> Gaussians:
+    def gaussians(self, least_deviation: float = 0.0) -> Gaussians:
         """Return the Gaussians.
+
+        Parameters
+        ----------
+        least_deviation
+            Standard deviation in every direction that is added to that of the images.
 
         Raises
         ------
@@ -107,9 +116,31 @@ class Moments:
         level = np.trace(covariance, axis1=1, axis2=2) / channels
         # Equal images have no variance: then any difference counts.
         level = np.maximum(level, 1e-6)
-        shrunk = (1 - share) * covariance + (share * level)[:, None, None] * np.eye(channels)
+        shrunk = (1 - share) * covariance + (share * level + least_deviation**2)[:, None, None] * np.eye(channels)
         whitening = np.linalg.cholesky(np.linalg.inv(shrunk))
         return Gaussians(mean.astype(np.float32), whitening.astype(np.float32))
+
+
+def _products(by_place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums of the products of channels, ``(places, channels, channels)``, of ``(places, n, channels)``."""
+    channels = by_place.shape[2]
+    if channels > _FEW_CHANNELS:
+        return by_place.transpose(0, 2, 1) @ by_place
+    sums = np.empty((len(by_place), channels, channels))
+    for first in range(channels):
+        for second in range(first, channels):
+            sums[:, first, second] = (by_place[:, :, first] * by_place[:, :, second]).sum(axis=1)
+            sums[:, second, first] = sums[:, first, second]
+    return sums
+
+
+def _lower_norm(centred: NDArray[np.float32], whitening: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the norms of ``centred @ whitening``, ``(n, places)``, for few channels; the matrices are lower ones."""
+    squared = np.zeros(centred.shape[:2], np.float32)
+    for to in range(centred.shape[2]):
+        whitened = sum(centred[..., each] * whitening[:, each, to] for each in range(to, centred.shape[2]))
+        squared += np.square(whitened)
+    return np.sqrt(squared)
 
 
 def _parts(patches: NDArray[np.floating]) -> Iterator[slice]:

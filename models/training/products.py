@@ -7,6 +7,7 @@ neither the line nor a replay has to know which product a frame shows.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,9 @@ from models.training.padim import Gaussians
 PERCENTILE = 99.0
 
 
-def scores_of(distances: NDArray[np.floating]) -> NDArray[np.float64]:
+def scores_of(distances: NDArray[np.floating], percentile: float = PERCENTILE) -> NDArray[np.float64]:
     """Return the score of each image, of distances ``(n, places)``."""
-    return np.asarray(np.percentile(distances, PERCENTILE, axis=1), np.float64)
+    return np.asarray(np.percentile(distances, percentile, axis=1), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,19 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class GoodParts:
-    """Gaussians of each product with their scales. With one product, the distances are those of its Gaussians."""
+    """Gaussians of each product with their scales. With one product, the distances are those of its Gaussians.
+
+    Cells of ``pool`` x ``pool`` places have the largest distance of their places.
+    """
 
     products: tuple[Gaussians, ...]
     scales: tuple[Scale, ...]
+    pool: int = 1
 
     def distances(self, patches: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the distance of each place, ``(n, places)``, by the product that fits the image best."""
         if len(self.products) == 1:
-            return self.products[0].distances(patches)
+            return _pooled(self.products[0].distances(patches), self.pool)
         maps = np.stack(
             [
                 (gaussians.distances(patches) - np.float32(scale.middle)) / np.float32(scale.spread)
@@ -61,4 +66,19 @@ class GoodParts:
             ]
         )
         best = np.argmin([scores_of(each) for each in maps], axis=0)
-        return np.asarray(maps[best, np.arange(len(best))])
+        return _pooled(np.asarray(maps[best, np.arange(len(best))]), self.pool)
+
+
+def _pooled(distances: NDArray[np.float32], pool: int) -> NDArray[np.float32]:
+    """Return the largest distance in each cell of ``pool`` x ``pool`` places of a square map.
+
+    Examples
+    --------
+    >>> _pooled(np.arange(16, dtype=np.float32).reshape(1, 16), 2).tolist()
+    [[5.0, 7.0, 13.0, 15.0]]
+    """
+    if pool == 1:
+        return distances
+    cells = math.isqrt(distances.shape[1]) // pool
+    worst = distances.reshape(-1, cells, pool, cells, pool).max(axis=(2, 4))
+    return np.asarray(worst.reshape(len(distances), -1), np.float32)

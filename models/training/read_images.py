@@ -17,9 +17,11 @@ from models.image_folder import read_image_file
 from models.images import image_header
 from models.input_spec import InputSpec
 from models.regions import Region, inspected_tiles, region_of
-from models.training.features import WHOLE, Colour, FeatureExtractor, InspectedPart, in_threads, input_spec, read_image
-from models.training.graphs import CHANNELS, Recipe
+from models.training.alignment import TrainingAlignment
+from models.training.features import WHOLE, FeatureExtractor, InspectedPart, in_threads, input_spec, read_image
+from models.training.recipe import Colour, Recipe
 from models.training.survey import Survey, has_colour, sampled
+from schemas.records import Encoding
 
 OnTrainingProgress = Callable[[str, int, int], object]
 
@@ -49,6 +51,8 @@ class RecipeImages:
         Digest of each image, see `digest_of`.
     is_sample
         True if not all tiles of an image are among the features.
+    unmatched
+        Number of images that cannot be aligned.
     """
 
     rows: NDArray[np.int64] = field(init=False)
@@ -56,6 +60,20 @@ class RecipeImages:
     owners: NDArray[np.int64] = field(init=False)
     digests: list[bytes] = field(default_factory=list)
     is_sample: bool = False
+    unmatched: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Features of an image for a recipe, and its digest."""
+
+    features: NDArray[np.float16]
+    digest: bytes
+
+    @classmethod
+    def of(cls, image: FramePixels, extractor: FeatureExtractor, chosen: Sequence[int] | None) -> _Found:
+        features = extractor.features(image, chosen)
+        return cls(features, digest_of(features, image, extractor.spec))
 
 
 def find_colour(files: Sequence[Path], recipe: Recipe, part: InspectedPart = WHOLE) -> Colour:
@@ -80,7 +98,8 @@ def measure_ms(extractor: FeatureExtractor, image: FramePixels) -> float:
         began = time.process_time()
         extractor.tile_features(image.tile(tiles[0], extractor.spec))
         times.append(1000 * (time.process_time() - began))
-    return len(tiles) * float(np.median(times[1:]))
+    aligning_ms = 0.0 if extractor.alignment is None else extractor.alignment.took_ms
+    return len(tiles) * float(np.median(times[1:])) + aligning_ms
 
 
 def count_tiles(files: Sequence[Path], spec: InputSpec) -> int:
@@ -104,6 +123,7 @@ def affordable(
     time_budget_s: float,
     part: InspectedPart = WHOLE,
     tiles: int = 1,
+    alignment: TrainingAlignment | None = None,
 ) -> tuple[list[FeatureExtractor], list[tuple[str, str]]]:
     """Choose the recipes that are quick enough, by a trial with one blank image.
 
@@ -113,6 +133,8 @@ def affordable(
         Images to learn from, and images of the self-test of a recipe.
     tiles
         Tiles of an image.
+    alignment
+        TrainingAlignment for recipes of pixels.
 
     Returns
     -------
@@ -127,7 +149,10 @@ def affordable(
     for recipe in recipes:
         blank = np.zeros((recipe.size, recipe.size) if colour == "grey" else (recipe.size, recipe.size, 3), np.uint8)
         size_wh = (recipe.size, recipe.size)
-        tile_ms = measure_ms(FeatureExtractor(recipe, colour), FramePixels(blank, size_wh, Region(0, 0, *size_wh)))
+        aligned = alignment if recipe.is_of_pixels else None
+        extractor = FeatureExtractor(recipe, colour, part, aligned)
+        trial = FeatureExtractor(recipe, colour, alignment=aligned)
+        tile_ms = measure_ms(trial, FramePixels(blank, size_wh, Region(0, 0, *size_wh)))
         image_ms = tiles * tile_ms
         planned_s += tile_ms / 1000 * runs
         if chosen and image_ms > max_ms:
@@ -135,7 +160,7 @@ def affordable(
         elif chosen and planned_s > time_budget_s:
             left_out.append((recipe.name, f"it would take more than the {time_budget_s:.0f} s allowed"))
         else:
-            chosen.append(FeatureExtractor(recipe, colour, part))
+            chosen.append(extractor)
     return chosen, left_out
 
 
@@ -147,23 +172,34 @@ def read_images(
     threads: int,
 ) -> tuple[list[Path], list[RecipeImages]]:
     """Read each image once, and return the usable paths and the images of each recipe."""
-    largest = max(extractors, key=lambda extractor: extractor.recipe.size)
+    shared = [each for each in extractors if each.alignment is None] or extractors
+    largest = max(shared, key=lambda extractor: extractor.recipe.size)
     wanted = [_sample(extractor.recipe, len(files)) for extractor in extractors]
     most = [
         _most_rows(extractor.recipe) // max(1, len(mine)) for extractor, mine in zip(extractors, wanted, strict=True)
     ]
 
-    def read(numbered: tuple[int, Path]) -> tuple[FramePixels, list[NDArray[np.float16] | None]] | str:
+    def read(numbered: tuple[int, Path]) -> tuple[FramePixels, list[_Found | str | None]] | str:
         number, path = numbered
         try:
-            image = read_image(path, largest.spec)
+            image = largest.read(path)
             tiles = len(inspected_tiles(image.region, largest.spec))
+            read_for = {largest.spec.width: image}
+            is_jpeg = image_header(read_image_file(path)).encoding is Encoding.JPEG
+            found: list[_Found | str | None] = []
+            for extractor, mine, few in zip(extractors, wanted, most, strict=True):
+                if number not in mine:
+                    found.append(None)
+                    continue
+                size = extractor.spec.width
+                # An aligned image is another one, and a worker decodes a JPEG at the scale that its model needs.
+                if size not in read_for and (is_jpeg or extractor not in shared):
+                    read_for[size] = extractor.read(path)
+                own = read_for.get(size, image)
+                found.append(own.fault or _Found.of(own, extractor, _some_tiles(tiles, few, number)))
         except (ImageError, OSError) as error:
             return str(error)
-        return image, [
-            extractor.features(image, _some_tiles(tiles, few, number)) if number in mine else None
-            for extractor, mine, few in zip(extractors, wanted, most, strict=True)
-        ]
+        return image.fault or (image, found)
 
     paths: list[Path] = []
     found_by_recipe = [RecipeImages() for _ in extractors]
@@ -178,27 +214,30 @@ def read_images(
         if isinstance(found, str):
             survey.broken.append((path, found))
             continue
-        image, features = found
-        first = features[0]
-        assert first is not None  # all images are read for the first recipe
-        digest = digest_of(first, image, largest.spec)
+        image, of_recipes = found
+        first = of_recipes[0]
+        # Of very many images, a recipe of pixels that is alone learns from a sample.
+        digest = first.digest if isinstance(first, _Found) else digest_of(None, image, largest.spec)
         if digest in seen:
             survey.repeated += 1
             continue
         seen.add(digest)
-        values = first.astype(np.float32).mean(axis=0).ravel()
-        if before is not None and _cosine(before, values) > _ALIKE:
-            survey.alike += 1
-        before = values
+        if isinstance(first, _Found):
+            values = first.features.astype(np.float32).mean(axis=0).ravel()
+            if before is not None and _cosine(before, values) > _ALIKE:
+                survey.alike += 1
+            before = values
         survey.sizes[image.frame_wh] += 1
         tiles = len(inspected_tiles(image.region, largest.spec))
-        for mine, whose, own, feature, each in zip(rows, owners, stored, features, found_by_recipe, strict=True):
-            if feature is not None:
-                own[len(whose) : len(whose) + len(feature)] = feature
-                whose += [len(mine)] * len(feature)
+        for mine, whose, own, its, each in zip(rows, owners, stored, of_recipes, found_by_recipe, strict=True):
+            each.unmatched += isinstance(its, str)
+            if isinstance(its, _Found):
+                count = len(its.features)
+                own[len(whose) : len(whose) + count] = its.features
+                whose += [len(mine)] * count
                 mine.append(len(paths))
-                each.digests.append(digest_of(feature, image, largest.spec))
-                each.is_sample |= len(feature) < tiles
+                each.digests.append(its.digest)
+                each.is_sample |= count < tiles
         paths.append(path)
     report("reading images", len(files), len(files))
     for each, mine, whose, own in zip(found_by_recipe, rows, owners, stored, strict=True):
@@ -214,14 +253,14 @@ def _some_tiles(tiles: int, few: int, number: int) -> list[int] | None:
     return sorted({(each * tiles // few + number) % tiles for each in range(few)})
 
 
-def digest_of(features: NDArray[np.float16], image: FramePixels, spec: InputSpec) -> bytes:
-    """Return a digest that only images with the same features share; with tiles, those with the same pixels."""
-    values = features if spec.tiles is None else image.pixels
+def digest_of(features: NDArray[np.float16] | None, image: FramePixels, spec: InputSpec) -> bytes:
+    """Return a digest that only images with the same features share; with tiles, or aligned, the same pixels."""
+    values = image.pixels if features is None or spec.tiles is not None or spec.align is not None else features
     return hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest()
 
 
 def _shape(recipe: Recipe) -> tuple[int, int]:
-    return recipe.places, min(recipe.channels, sum(CHANNELS[tap] for tap in recipe.taps))
+    return recipe.places, recipe.kept
 
 
 def _most_rows(recipe: Recipe) -> int:

@@ -19,7 +19,6 @@ from models.preprocess import resize
 from models.regions import inspected_tiles
 from models.report_pictures import overlay_address, picture_address
 from models.training.drawings import histogram, roc
-from models.training.features import read_image
 from models.training.manifest_of_training import map_range
 from models.training.sentences import defect_lines, good_only_line, recipe_lines
 from models.training.synthetic import KINDS, SIZES
@@ -174,7 +173,7 @@ def _unseen_map(result: TrainingResult, index: int) -> HeatMap | None:
     extractor, fit = result.best.extractor, result.best.fit
     low, high = map_range(fit)
     try:
-        image = read_image(result.paths[index], extractor.spec)
+        image = extractor.read(result.paths[index])
     except (ImageError, OSError):
         return None  # it was readable a minute ago
     maps = fit.unseen_maps(index, None if extractor.spec.tiles is None else extractor.features(image))
@@ -183,7 +182,7 @@ def _unseen_map(result: TrainingResult, index: int) -> HeatMap | None:
         cv2.resize(np.clip((each - low) / (high - low), 0, 1), cells, interpolation=cv2.INTER_LINEAR) for each in maps
     ]
     tiles = inspected_tiles(image.region, extractor.spec)
-    return HeatMap("anomaly", over_frame(zip(tiles, smooth, strict=True), image.frame_wh))
+    return HeatMap("anomaly", over_frame(zip(tiles, smooth, strict=True), image.frame_wh, image.placement))
 
 
 def _card(path: Path, score: float, root: Path, shows: HeatMap | Model | None) -> str:

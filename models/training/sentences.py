@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
+from models.regions import region_of
+from models.training.defects import learns_defects
 from models.training.labelled import FEWEST_DEFECTS, LabelledFigures
+from models.training.synthetic import FINEST
 from models.training.train import TrainingOptions, TrainingResult
 from models.wilson import wilson
 from schemas.text import shown
@@ -20,6 +25,21 @@ def recipe_lines(result: TrainingResult) -> Iterator[str]:
         yield (
             f"recipe {candidate.fit.recipe.name}: AUROC {candidate.quality:.3f} on synthetic defects, "
             f"{candidate.image_ms:.0f} ms an image{chosen}"
+        )
+    best = result.best
+    found = float(np.mean([each.found for each in best.finest]))
+    [(size_wh, _)] = result.survey.sizes.most_common(1)
+    pixels = FINEST * min(region_of(size_wh, best.extractor.spec).wh)
+    yield (
+        f"finds {found:.0%} of synthetic defects of {FINEST:.0%} of the image's side, about {pixels:.0f} pixels; "
+        "smaller ones were not tried"
+    )
+    alignment = best.extractor.alignment
+    if alignment is not None:
+        yield (
+            f"images are aligned to one of them: parts lie up to {alignment.shift:.0f} pixels and "
+            f"{alignment.degrees:.1f} degrees elsewhere; a part further than {alignment.spec.reach} pixels away is not "
+            "decided, and rejected"
         )
     for name, why in result.left_out:
         yield f"recipe {name} was not tried: {why}"
@@ -45,12 +65,13 @@ def defect_lines(result: TrainingResult, options: TrainingOptions) -> Iterator[s
     yield from _kind_lines(defects.figures)
     if defects.head is None:
         number = len(defects.paths)
+        of = "of pixels" if result.best.fit.recipe.is_of_pixels else "with tiles"
         yield (
             f"{number} different image{'' if number == 1 else 's'} of defective parts: a test only; "
             + (
                 f"from {FEWEST_DEFECTS} on the model learns from them"
-                if result.best.extractor.spec.tiles is None
-                else "a model with tiles does not learn from them"
+                if learns_defects(result.best.extractor)
+                else f"a model {of} does not learn from them"
             )
         )
         return

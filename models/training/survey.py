@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from models.image_folder import list_images
-from models.training.features import Colour
+from models.training.recipe import Colour
 from schemas.errors import SettingsError
 from schemas.plain_files import real_path
 from schemas.text import file_text

@@ -18,6 +18,8 @@ DefectKind = Literal["patch", "speck", "scratch", "stain"]
 KINDS: tuple[DefectKind, ...] = get_args(DefectKind)
 #: Sizes of defects, as shares of the shorter side of the image.
 SIZES = (0.02, 0.05, 0.1)
+#: Size that few models see; it tells models apart that find all the others.
+FINEST = 0.01
 
 
 def add_defect(image: Image, kind: DefectKind, size: float, rng: np.random.Generator) -> Image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from models.image_folder import list_images
 from models.regions import region_of
+from models.training.alignment import TrainingAlignment, find_alignment
 from models.training.anomaly_fit import AnomalyFit, SyntheticResult
 from models.training.blocks import BlockKind, by_product
 from models.training.defects import DefectTest, GoodImages, learn_defects
-from models.training.features import WHOLE, FeatureExtractor, InspectedPart, input_spec, read_image
-from models.training.graphs import Recipe
-from models.training.labelled import HeadFit
+from models.training.features import WHOLE, FeatureExtractor, InspectedPart, input_spec
+from models.training.labelled import FEWEST_DEFECTS, HeadFit
 from models.training.read_images import (
     TESTED_IMAGES,
     OnTrainingProgress,
@@ -33,8 +33,9 @@ from models.training.read_images import (
     measure_ms,
     read_images,
 )
+from models.training.recipe import Colour, Recipe
 from models.training.survey import Survey, TrainingFolder, sampled
-from models.training.synthetic import KINDS, SIZES
+from models.training.synthetic import FINEST, KINDS, SIZES
 from schemas.errors import SettingsError
 from schemas.text import file_text
 
@@ -44,6 +45,7 @@ RECIPES = (
     Recipe("surface", 224, ("s2", "s4"), 28, 100, is_alike=True),
     Recipe("whole", 224, ("last",), 1, 200),
     Recipe("fine surface", 448, ("s2", "s4"), 56, 100, is_alike=True),
+    Recipe("pixels", 1024, (), 512, 3, pool=8),
 )
 #: Fewest good images; with fewer, neither the Gaussians nor the limit mean anything.
 FEWEST_IMAGES = 10
@@ -104,17 +106,23 @@ class TrainingOptions:
 
 @dataclass(slots=True)
 class TriedRecipe:
-    """Recipe that was tried, with its fit, its self-test and the time of one image on one core."""
+    """Recipe that was tried, with its fit, its self-tests and the time of one image on one core."""
 
     extractor: FeatureExtractor
     fit: AnomalyFit
     synthetic: list[SyntheticResult]
+    finest: list[SyntheticResult]
     image_ms: float
 
     @property
     def quality(self) -> float:
         """Mean AUROC over all kinds and sizes of synthetic defects."""
         return float(np.mean([result.auroc for result in self.synthetic]))
+
+    @property
+    def finest_quality(self) -> float:
+        """Mean AUROC over all kinds of the finest synthetic defects."""
+        return float(np.mean([result.auroc for result in self.finest]))
 
 
 @dataclass(slots=True)
@@ -177,7 +185,8 @@ class TrainingResult:
         spec, [(size_wh, _)] = self.best.extractor.spec, self.survey.sizes.most_common(1)
         width, height = region_of(size_wh, spec).wh
         columns, rows = (1, 1) if spec.tiles is None else map(len, spec.tiles.spans((width, height)))
-        if width // columns <= spec.width and height // rows <= spec.height:
+        is_of_pixels = self.best.fit.recipe.is_of_pixels
+        if is_of_pixels or (width // columns <= spec.width and height // rows <= spec.height):
             return "bring the camera closer, or inspect a part of the image with --roi x,y,width,height"
         return f"train with --tiles {2 * columns}x{2 * rows}, or bring the camera closer"
 
@@ -237,12 +246,14 @@ def train(
     survey = Survey(len(folder.good), loose=folder.loose)
     files = sampled(folder.good)
     survey.colour = find_colour(files, RECIPES[0], options.part)
+    wanted, alignment, without = _with_alignment(files, survey.colour, options)
     extractors, left_out = affordable(
-        [each for each in RECIPES if options.recipe in ("", each.name)], survey.colour, len(files),
-        len(KINDS) * len(SIZES) * TESTED_IMAGES,
+        wanted, survey.colour, len(files),
+        len(KINDS) * (len(SIZES) + 1) * TESTED_IMAGES,
         max_ms=options.max_ms, time_budget_s=options.time_budget_s, part=options.part,
-        tiles=count_tiles(files, input_spec(RECIPES[0], survey.colour, options.part)),
+        tiles=count_tiles(files, input_spec(RECIPES[0], survey.colour, options.part)), alignment=alignment,
     )  # fmt: skip
+    left_out += without
     paths, images = read_images(files, extractors, survey, report, options.threads)
     if len(paths) < FEWEST_IMAGES:
         reasons = "; left out {}: {}".format(*survey.broken[0]) if survey.broken else ""
@@ -258,21 +269,78 @@ def train(
         if np.bincount(shown, minlength=products.max() + 1).min() < FEWEST_IMAGES:
             left_out.append((extractor.recipe.name, "it would learn from too few images of a product"))
             continue
+        if (unmatched := images[number].unmatched) > options.overkill * len(paths):
+            reason = f"{unmatched} of {len(paths)} images cannot be aligned"
+            left_out.append((extractor.recipe.name, reason))
+            continue
         tried.append((_try(extractor, images[number], paths, blocks, products, options), images[number]))
     report("trying", len(extractors), len(extractors))
-    enough = max(candidate.quality for candidate, _ in tried) - _TIE
-    best, learned_from = next(each for each in tried if each[0].quality >= enough)
+    if not tried:
+        raise SettingsError("{}: the recipe {} cannot be used: {}".format(root, *left_out[-1]))
+
+    def learn(candidate: TriedRecipe, its: RecipeImages) -> tuple[GoodImages, DefectTest | None]:
+        good = GoodImages([paths[row] for row in its.rows], blocks[its.rows], block_kind, frozenset(its.digests))
+        return good, learn_defects(
+            folder, good, candidate.extractor, candidate.fit, options.escape_weight, survey, report, options.threads
+        )
+
+    best, learned_from = _best(tried)
+    good, defects = learn(best, learned_from)
+    others = [each for each in tried if each[0].fit.recipe.is_of_pixels != best.fit.recipe.is_of_pixels]
+    if others and defects is not None and len(defects.paths) >= FEWEST_DEFECTS:
+        # Only defective parts can tell if pixels or features show their defects better.
+        other, other_from = _best(others)
+        other_good, its = learn(other, other_from)
+        if its is not None and its.packaged_figures.auroc > defects.packaged_figures.auroc:
+            best, learned_from, good, defects = other, other_from, other_good, its
     rows = learned_from.rows
-    good = GoodImages([paths[row] for row in rows], blocks[rows], block_kind, frozenset(learned_from.digests))
     result = TrainingResult(
         best, [candidate for candidate, _ in tried], left_out, survey, root, list(good.paths), good.blocks, block_kind,
-        defects=learn_defects(
-            folder, good, best.extractor, best.fit, options.escape_weight, survey, report, options.threads
-        ),
+        defects=defects,
         products=dict(sorted(Counter(names[row] for row in rows).items())) if folder.products else {},
     )  # fmt: skip
     result.took_s = time.monotonic() - began
     return result
+
+
+def _with_alignment(
+    files: list[Path], colour: Colour, options: TrainingOptions
+) -> tuple[list[Recipe], TrainingAlignment | None, list[tuple[str, str]]]:
+    """Return the recipes to try, the alignment for that of pixels, and the recipes that cannot be tried, with reasons.
+
+    Raises
+    ------
+    SettingsError
+        If the one recipe that was asked for cannot be tried.
+    """
+    wanted = [each for each in RECIPES if options.recipe in ("", each.name)]
+    pixels = next((each for each in wanted if each.is_of_pixels), None)
+    if pixels is None:
+        return wanted, None, []
+    found: TrainingAlignment | str
+    if options.part.tiles is not None:
+        found = "it compares whole images, without tiles"
+    elif options.by_product:
+        found = "it aligns images to one picture, so to one product"
+    elif options.part.roi is not None and options.part.roi.polygon is not None:
+        found = "a polygon is not aligned"
+    else:
+        found = find_alignment(files, input_spec(pixels, colour, options.part))
+    if isinstance(found, str):
+        if options.recipe:
+            raise SettingsError(f"--recipe {pixels.name}: {found}")
+        return [each for each in wanted if each is not pixels], None, [(pixels.name, found)]
+    return [replace(each, channels=1) if each is pixels and colour == "grey" else each for each in wanted], found, []
+
+
+def _best(tried: list[tuple[TriedRecipe, RecipeImages]]) -> tuple[TriedRecipe, RecipeImages]:
+    """Return the first recipe that is about as good as the best one, or that of pixels if it sees finer defects."""
+    enough = max(candidate.quality for candidate, _ in tried) - _TIE
+    first, *others = (each for each in tried if each[0].quality >= enough)
+    for each in others:
+        if each[0].fit.recipe.is_of_pixels and each[0].finest_quality > first[0].finest_quality + _TIE:
+            return each
+    return first
 
 
 def _no_images(root: Path) -> str:
@@ -302,10 +370,15 @@ def _try(
     rows = images.rows
     fit = AnomalyFit(extractor.recipe, images.features, blocks[rows], options.overkill, images.owners, products[rows])
     if images.is_sample:
-        every = ((index, read_image(paths[row], extractor.spec)) for index, row in enumerate(rows))
+        every = ((index, extractor.read(paths[row])) for index, row in enumerate(rows))
         fit.score_all_tiles(extractor, every, threads=options.threads)
     tested = sorted({int(index) for index in np.linspace(0, len(rows) - 1, TESTED_IMAGES)})
-    read = ((index, read_image(paths[images.rows[index]], extractor.spec)) for index in tested)
-    synthetic = fit.self_test(extractor, read, threads=options.threads)
-    image_ms = measure_ms(extractor, read_image(paths[0], extractor.spec))
-    return TriedRecipe(extractor, fit, synthetic, image_ms)
+    synthetic, finest = (
+        fit.self_test(
+            extractor, ((index, extractor.read(paths[rows[index]])) for index in tested), threads=options.threads,
+            sizes=sizes,
+        )
+        for sizes in (SIZES, (FINEST,))
+    )  # fmt: skip
+    image_ms = measure_ms(extractor, extractor.read(paths[rows[0]]))
+    return TriedRecipe(extractor, fit, synthetic, finest, image_ms)

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 import yaml
 
+from models.align_spec import ALIGN_NAME
 from models.image_folder import read_image_file
 from models.manifest_file import MANIFEST_NAME
 from models.measure_reference import MIN_IMAGES, measure_reference, write_reference
@@ -64,6 +65,8 @@ def _write_files(
     onnx.checker.check_model(graph, full_check=True)
     data = graph.SerializeToString()
     (folder / MODEL_NAME).write_bytes(data)
+    if (alignment := result.best.extractor.alignment) is not None:
+        (folder / ALIGN_NAME).write_bytes(alignment.png)
     text = yaml.safe_dump(
         manifest_of(result, options, name, hashlib.sha256(data).hexdigest()),
         sort_keys=False, allow_unicode=True, width=110,

@@ -40,7 +40,7 @@ BoxChoice = Literal["xyxy", "xywh", "cxcywh", "yxyx"]
 CoordinatesChoice = Literal["pixels", "normalised"]
 SuppressionChoice = Literal["each_label", "all_labels", "none"]
 # models.training.train
-RecipeChoice = Literal["places", "surface", "whole", "fine surface"]
+RecipeChoice = Literal["places", "surface", "whole", "fine surface", "pixels"]
 # models.training.embedding
 EmbeddingChoice = Literal["lite0"]
 # producers.cameras.disturbed

@@ -1,0 +1,70 @@
+"""Placement of a part in a frame, relative to the picture that frames are aligned to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.opencv import cv2
+
+_Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Shift, turn and scale that lead from the aligned frame to the frame, both in frame pixels.
+
+    The point x, y of the aligned frame lies at ``(a * x - b * y + dx, b * x + a * y + dy)`` in the frame.
+    """
+
+    a: float
+    b: float
+    dx: float
+    dy: float
+    frame_wh: tuple[int, int]
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The same as a ``(2, 3)`` matrix."""
+        return np.array([[self.a, -self.b, self.dx], [self.b, self.a, self.dy]])
+
+    @property
+    def degrees(self) -> float:
+        """Turn in degrees."""
+        return math.degrees(math.atan2(self.b, self.a))
+
+    @property
+    def scale(self) -> float:
+        """Scale."""
+        return math.hypot(self.a, self.b)
+
+    def box(self, box_xywh: _Box) -> _Box:
+        """Return the upright box in the frame around a box in the aligned frame, cut to the frame.
+
+        Examples
+        --------
+        >>> Placement(1.0, 0.0, 5.0, -3.0, (100, 80)).box((10.0, 20.0, 4.0, 4.0))
+        (15.0, 17.0, 4.0, 4.0)
+        >>> Placement(1.0, 0.0, 5.0, -3.0, (100, 80)).box((98.0, 1.0, 4.0, 4.0))
+        (100.0, 0.0, 0.0, 2.0)
+        """
+        x, y, width, height = box_xywh
+        corners = np.array([(x, y, 1), (x + width, y, 1), (x, y + height, 1), (x + width, y + height, 1)])
+        placed = np.clip(corners @ self.matrix.T, 0, self.frame_wh)
+        (left, top), (right, bottom) = placed.min(axis=0).tolist(), placed.max(axis=0).tolist()
+        return left, top, right - left, bottom - top
+
+    def cells(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the map of the frame of a map ``(rows, columns)`` of the aligned frame, 0 where it has none."""
+        rows, columns = values.shape
+        pixels = np.diag([self.frame_wh[0] / columns, self.frame_wh[1] / rows, 1.0])
+        # OpenCV's points are the centres of cells.
+        centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+        whole = np.vstack([self.matrix, [0, 0, 1]])
+        to_cells = np.linalg.inv(centre) @ np.linalg.inv(pixels) @ whole @ pixels @ centre
+        moved: Any = cv2.warpAffine(values, to_cells[:2], (columns, rows), flags=cv2.INTER_LINEAR)
+        return np.asarray(moved, np.float32).reshape(rows, columns)
