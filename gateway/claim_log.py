@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import threading
-import uuid
 from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from gateway.claims import Claim, ClaimTable, decode_claim
-from gateway.identity import key_of
-from gateway.keys import key_reused
+from gateway.claims import Claim, decode_claim
+from gateway.own_claims import OwnClaims
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings
 from schemas.clock import Clock
@@ -31,13 +28,9 @@ _POLL_S = 0.1
 _FETCH_BYTES = 2 * 1024 * 1024
 #: Longest time until Kafka has a claim, in ms.
 _DELIVERY_MS = 10_000
-#: Longest time after which a decision is due, in seconds; that of a frame without a deadline.
-_DUE_S = 60.0
-#: Time beyond it: a worker that takes over partitions answers late, and a second frame would be a repetition.
-_GRACE_S = 10.0
 
 
-class ClaimLog:
+class ClaimLog(OwnClaims):
     """Claims of all gateways of a line, and those of this one. `take` is called from the event loop only.
 
     Parameters
@@ -54,11 +47,9 @@ class ClaimLog:
     def __init__(
         self, kafka: KafkaSettings, settings: GatewaySettings, call: Callable[[Callable[[], None]], None], clock: Clock
     ) -> None:
+        super().__init__(settings, clock)
         self._kafka = kafka
-        self._clock = clock
         self._call = call
-        self._kept_s = settings.kept_s
-        self.table = ClaimTable(settings.kept_s, settings.kept)
         self._limited = LimitedLog(_log)
         self._letters = BatchLetters(kafka, "gateway")
         self._tail = Tail(
@@ -69,8 +60,6 @@ class ClaimLog:
             **LONG_LIVED, "enable.idempotence": False, "delivery.timeout.ms": _DELIVERY_MS, "error_cb": self._on_error,
         }  # fmt: skip
         self._producer = make_producer(kafka, own)
-        self._writer = uuid.uuid4().hex
-        self._numbers = itertools.count()
         self._pending: dict[str, asyncio.Future[None]] = {}
         self._has_caught_up = threading.Event()
         self._stop = threading.Event()
@@ -103,67 +92,18 @@ class ClaimLog:
         self._letters.close()
         self._limited.flush()
 
-    def has(self, frame_id: str) -> bool:
-        """Return True if the key of a frame belongs to this frame. Thread-safe."""
-        key = key_of(frame_id)
-        standing = None if key is None else self.table.standing(key)
-        return standing is not None and standing.claim.frame_id == frame_id
-
-    def overdue_s(self, frame_id: str) -> float:
-        """Return the monotonic time from which the claim for a frame may be replaced; 0 if there is no claim."""
-        standing = self.table.standing(key_of(frame_id) or frame_id)
-        return 0.0 if standing is None else standing.overdue_s
-
-    def is_taken(self, frame_id: str) -> bool:
-        """Return True if another request has claimed the key for this frame, and its decision is not overdue.
-
-        Raises
-        ------
-        Problem
-            ``key-reused`` if the key belongs to another image.
-        """
-        known = self.table.standing(key_of(frame_id) or frame_id)
-        now_s = self._clock.monotonic_s()
-        if known is None or now_s - known.read_s > self._kept_s:
-            return False
-        if known.claim.frame_id != frame_id:
-            raise key_reused(frame_id)
-        return now_s < known.overdue_s
-
-    async def take(self, frame_id: str, left_s: float | None, until_s: float) -> bool:
-        """Claim a key that is not taken; return True if the frame is to be published, False if another was quicker.
-
-        Parameters
-        ----------
-        left_s
-            Time until the deadline of the frame, in seconds; None: no deadline.
-        until_s
-            Monotonic time at which the wait for Kafka ends, in seconds.
-
-        Raises
-        ------
-        Problem
-            ``key-reused`` if the key belongs to another image; ``broker-away`` or ``deadline-exceeded`` if Kafka does
-            not take the claim.
-        """
-        key = key_of(frame_id) or frame_id
-        known = self.table.standing(key)
-        if not self._tail.connected:
-            raise Problem("broker-away", "the broker of the keys does not answer", retry_after_s=1, instance=frame_id)
-        claim = Claim(
-            claim_id=f"{self._writer}-{next(self._numbers)}",
-            frame_id=frame_id,
-            due_s=_GRACE_S + (_DUE_S if left_s is None else min(left_s, _DUE_S)),
-            replaces=None if known is None else known.claim.claim_id,
-        )
-        await self._written(claim, until_s)
-        standing = self.table.standing(key)
-        if standing is not None and standing.claim.frame_id != frame_id:
-            raise key_reused(frame_id)
-        return standing is not None and standing.claim.claim_id == claim.claim_id
-
     async def _written(self, claim: Claim, until_s: float) -> None:
-        """Write a claim, and wait until it has been read back."""
+        """Write a claim, and wait until it has been read back.
+
+        Raises
+        ------
+        Problem
+            ``broker-away`` or ``deadline-exceeded`` if Kafka does not take the claim.
+        """
+        if not self._tail.connected:
+            raise Problem(
+                "broker-away", "the broker of the keys does not answer", retry_after_s=1, instance=claim.frame_id
+            )
         future = self._pending[claim.claim_id] = asyncio.get_running_loop().create_future()
         try:
             self._write(claim)
@@ -181,17 +121,9 @@ class ClaimLog:
     def _write(self, claim: Claim) -> None:
         self._producer.produce(self._kafka.http_keys, claim.encode(), claim.key.encode(), on_delivery=self._on_delivery)
 
-    def release(self, frame_id: str) -> None:
-        """Release a key whose frame was not published. Does nothing if another process has the key."""
-        standing = self.table.standing(key_of(frame_id) or frame_id)
-        if standing is None or standing.claim.frame_id != frame_id:
-            return
-        if standing.claim.claim_id.startswith(f"{self._writer}-"):
-            self._release(standing.claim)
-
     def _release(self, claim: Claim) -> None:
         try:
-            self._write(Claim(f"{claim.claim_id}-release", claim.frame_id, 0.0, claim.claim_id, is_release=True))
+            self._write(self._released(claim))
         except (BufferError, KafkaException) as error:  # another gateway replaces the claim when it is overdue
             self._limited.warning("release", f"{self._kafka.http_keys}: a key is not released: {error}")
 

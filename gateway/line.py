@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from gateway.answer_reader import DecisionReader
@@ -12,16 +13,20 @@ from gateway.clients import Clients
 from gateway.frame_publisher import FrameRequest, GatewayPublisher
 from gateway.keys import KeysAtHand
 from gateway.load import Load
+from gateway.own_claims import OwnClaims
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings
 from gateway.siblings import Siblings
 from gateway.waiting import WaitingRequests
 from producers.stats import PublisherMetrics
 from schemas.clock import Clock, SystemClock
+from schemas.errors import NotAuthorised, TopicMissing
 from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from transport.admin import require_topics
 from transport.rights import require_rights
+
+_log = logging.getLogger(__name__)
 
 
 class GatewayLine:
@@ -58,10 +63,10 @@ class GatewayLine:
         self.memory = BodyMemory(settings.most_body_bytes)
         self.is_draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        require_topics(kafka, [kafka.frames, kafka.decisions, kafka.http_keys])
-        require_rights(kafka, read=[kafka.decisions, kafka.http_keys], write=[kafka.frames, kafka.http_keys])
+        require_topics(kafka, [kafka.frames, kafka.decisions])
+        require_rights(kafka, read=[kafka.decisions], write=[kafka.frames])
         self.reader = DecisionReader(kafka, settings, self._read, self.clock)
-        self.claims = ClaimLog(kafka, settings, self._call, self.clock)
+        self.claims = self._make_claims()
         try:
             self.reader.open()
             self.claims.open()
@@ -156,6 +161,17 @@ class GatewayLine:
     async def siblings_know(self, frame_id: str) -> bool:
         """Return True if another process of this gateway published a frame, or knows its decision."""
         return self.siblings is not None and await self.siblings.know(frame_id)
+
+    def _make_claims(self) -> OwnClaims:
+        """Return the claims of all gateways; those of this one only if the line has no topic for them."""
+        kafka = self.kafka
+        try:
+            require_topics(kafka, [kafka.http_keys])
+            require_rights(kafka, read=[kafka.http_keys], write=[kafka.http_keys])
+        except (TopicMissing, NotAuthorised) as error:
+            _log.warning("idempotency keys hold in this gateway only, other gateways do not know them: %s", error)
+            return OwnClaims(self.settings, self.clock)
+        return ClaimLog(kafka, self.settings, self._call, self.clock)
 
     def drain(self) -> None:
         """Take no more requests."""

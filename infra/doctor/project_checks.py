@@ -88,7 +88,7 @@ def topics(kafka: KafkaSettings) -> Check:
     spare = {
         kafka.audit_log: "so acts are not recorded",
         kafka.signing_keys: "so `--trust-topic` adds no keys",
-        kafka.http_keys: "so `inspection gateway` does not start",
+        kafka.http_keys: "so an idempotency key of `inspection gateway` holds in one gateway only",
     }
     if missing and set(missing) <= set(spare):  # a line of an earlier version, which works
         detail = f"missing: {'; '.join(f'{name}, {spare[name]}' for name in missing)}"

@@ -20,7 +20,7 @@ from infra.broker.certificates import CertificateAuthority
 from schemas import KafkaSettings
 from schemas.errors import NotAuthorised, SettingsError
 from tests.support.answering import answering_worker
-from tests.support.gateways import GatewayProcess, running_gateway
+from tests.support.gateways import GatewayProcess, make_image, running_gateway
 from tests.support.secured import STRANGER, SecuredBroker
 
 pytestmark = pytest.mark.broker
@@ -59,8 +59,13 @@ def test_a_gateway_over_tls(line: KafkaSettings, tmp_path: Path, image: bytes) -
         pass
 
 
-def test_a_gateway_has_a_principal_of_its_own(secured: SecuredBroker, unique: str, image: bytes) -> None:
-    """WRITE on frames and READ on decisions are enough; a missing right is named at the start."""
+def test_a_gateway_has_a_principal_of_its_own(
+    secured: SecuredBroker, unique: str, image: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """WRITE on frames and READ on decisions are enough; a missing right is named at the start.
+
+    Without the rights on the topic of keys, a key holds in this gateway.
+    """
     secured.create_topics(unique)
     kafka = secured.settings(unique, secured.properties(STRANGER))
     rights = [
@@ -74,6 +79,11 @@ def test_a_gateway_has_a_principal_of_its_own(secured: SecuredBroker, unique: st
     secured.allow(*rights, (ResourceType.TOPIC, kafka.decisions, AclOperation.READ))
     with answering_worker(secured.settings(unique)), running_gateway(kafka) as gateway:
         assert gateway.inspect(image).status == 200
+        first, again = (gateway.inspect(image, Idempotency_Key="k") for _ in range(2))
+        assert (first.status, again.status, first.json) == (200, 200, again.json)
+        other = gateway.inspect(make_image(7), Idempotency_Key="k")
+        assert (other.status, other.json["type"].rpartition(":")[2]) == (422, "key-reused")
+    assert "idempotency keys hold in this gateway only, other gateways do not know them: the user may" in caplog.text
 
 
 def test_without_its_packages_the_command_names_the_extra() -> None:
