@@ -83,16 +83,18 @@ class _Product:
 
 
 def folder_images(folder: Path, cameras: int, *, loop: bool) -> tuple[list[Camera], int]:
-    """Return cameras that share the images of a folder, and the number of images.
+    """Return cameras that share the images of a folder and its sub-folders, and the number of images.
 
     Raises
     ------
     PluginError
         If there is no such folder, or no image in it.
     """
-    with opened(FolderCamera(folder)) as all_of_it:
+    with opened(FolderCamera(folder, recursive=True)) as all_of_it:
         captures = sum(1 for _ in all_of_it)
-    return [_Share(FolderCamera(folder, loop=loop), index, cameras) for index in range(cameras)], captures
+    return [
+        _Share(FolderCamera(folder, loop=loop, recursive=True), index, cameras) for index in range(cameras)
+    ], captures
 
 
 class _Share:

@@ -65,7 +65,12 @@ class FolderCamera:
         if found.skipped:
             _log.warning("%s: %s", self._directory, found.note)
         if not self._files:
-            raise PluginError(f"no PNG, JPEG, BMP or TIFF file in {self._directory}")
+            raise PluginError(f"no PNG, JPEG, BMP or TIFF file in {self._directory}{self._hint()}")
+
+    def _hint(self) -> str:
+        """Return the end of the error: a sub-folder that has images."""
+        below = () if self._recursive else list_images(self._directory).images
+        return f", but in its sub-folders: name one, such as {below[0].parent}" if below else ""
 
     def close(self) -> None:
         """Forget the files."""

@@ -116,6 +116,13 @@ def test_folder_missing_or_empty(tmp_path: Path) -> None:
             captures_of(FolderCamera(path))
 
 
+def test_a_folder_whose_sub_folders_have_the_images_names_one(tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "1.png").write_bytes(b"x")
+    with pytest.raises(PluginError, match=r"in its sub-folders: name one, such as .*good$"):
+        captures_of(FolderCamera(tmp_path))
+
+
 def test_video_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video", encoding="utf-8")
     for source, message in (

@@ -21,7 +21,8 @@ def demo(
         float, typer.Option(min=0, help="Frames a second of the whole line; 0: as fast as the line goes.")
     ] = 30.0,
     folder: Annotated[
-        Path | None, typer.Option(help="Your own images (PNG, JPEG, BMP, TIFF) instead of the solar cells.")
+        Path | None,
+        typer.Option(help="Your own images (PNG, JPEG, BMP, TIFF; sub-folders too) instead of the solar cells."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Model package. Default: the solar-cell model that ships.")] = None,
     belt_ms: Annotated[int, typer.Option(min=1, help="From camera to gate, in ms.")] = 800,
