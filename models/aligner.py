@@ -182,10 +182,10 @@ def _top(before: float, here: float, after: float) -> float:
 
     Examples
     --------
-    >>> _top(0.0, 1.0, 0.0), round(_top(0.5, 0.9, 0.7), 3)
-    (0.0, 0.167)
+    >>> round(_top(0.5, 0.9, 0.7), 3), round(_top(0.7, 0.9, 0.5), 3)
+    (0.167, -0.167)
     """
     curvature = before - 2 * here + after
-    return (
-        0.0 if math.isclose(curvature, 0.0, abs_tol=1e-9) else min(max(0.5 * (before - after) / curvature, -0.5), 0.5)
-    )
+    if math.isclose(curvature, 0.0, abs_tol=1e-9):
+        return 0.0
+    return min(max(0.5 * (before - after) / curvature, -0.5), 0.5)
