@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,8 +26,11 @@ from models.training.survey import sampled
 
 #: Images that are laid over each other to choose one; images that are tried as the first; share that must match.
 _LOOKED_AT, _FIRST, _LEAST_MATCH = 16, 3, 0.8
-#: Longest way by which a place of a part may lie elsewhere, as a share of the longer side, and in pixels.
-_REACH, _LEAST_REACH, _MOST_REACH = 0.03, 6, 512
+#: Longest way by which a place of a part may lie elsewhere, as a share of the longer side: at least and at most; the
+#: same in pixels.
+_REACH, _WIDEST_REACH, _LEAST_REACH, _MOST_REACH = 0.03, 0.1, 6, 512
+#: The reach of a package, in longest ways of the images that were looked at: frames to come may lie further away.
+_MARGIN = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def find_alignment(files: Sequence[Path], spec: InputSpec) -> TrainingAlignment 
     for path in chosen[:_FIRST]:
         try:
             first, region = _read(path, spec)
-            reach = min(_MOST_REACH, max(_LEAST_REACH, round(_REACH * max(region.wh))))
+            reach = _within(_WIDEST_REACH * max(region.wh), _MOST_REACH)
             aligner = Aligner(first[region.y : region.y + region.height, region.x : region.x + region.width], reach)
         except (ImageError, OSError):
             continue  # named when all images are read
@@ -99,6 +103,9 @@ def _alignment(placed: dict[Path, Placement], spec: InputSpec, region: Region, r
     frame, _ = _read(paths[best], spec)
     picture = frame[region.y : region.y + region.height, region.x : region.x + region.width]
     png = cv2.imencode(".png", picture)[1].tobytes()
+    # No further than parts like these need: the time grows with the square of the reach.
+    longest = float(np.abs(corners - corners[best]).max())
+    reach = _within(max(_REACH * max(region.wh), _MARGIN * longest), reach)
     try:
         aligner = Aligner(picture, reach)
     except AlignError as error:
@@ -113,6 +120,11 @@ def _alignment(placed: dict[Path, Placement], spec: InputSpec, region: Region, r
     return TrainingAlignment(
         png, AlignSpec(file=ALIGN_NAME, sha256=sha256, reach=reach), aligner, took_ms, float(shifts.max()), max(turns)
     )
+
+
+def _within(reach: float, most: int) -> int:
+    """Return a reach in whole pixels, within its limits."""
+    return min(most, max(_LEAST_REACH, math.ceil(reach)))
 
 
 def _read(path: Path, spec: InputSpec) -> tuple[Image, Region]:

@@ -48,6 +48,16 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(("longest", "reach"), [(1, 15), (20, 31)])
+def test_the_reach_follows_from_the_images(longest: int, reach: int, tmp_path: Path) -> None:
+    """It is 3 % of the longer side, or more where the parts of the training lie further elsewhere."""
+    for number, x in enumerate(np.linspace(-longest, longest, 9)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), board(number, shift=(float(x), 0.0)))
+    found = find_alignment(sorted(tmp_path.iterdir()), input_spec(PIXELS, "grey", InspectedPart()))
+    assert isinstance(found, TrainingAlignment)
+    assert found.spec.reach == pytest.approx(reach, abs=1)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_graph_has_the_distances_of_the_training(channels: int) -> None:
     recipe, colour = dataclasses.replace(SMALL, channels=channels), "grey" if channels == 1 else "rgb"
