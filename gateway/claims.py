@@ -129,7 +129,7 @@ class ClaimTable:
         return len(self._standing)
 
     def standing(self, key: str) -> StandingClaim | None:
-        """Return the claim that has a key; None if there is none. A claim of long ago is returned, too."""
+        """Return the claim that has a key, however old it is; None for a key without a claim."""
         with self._lock:
             return self._standing.get(key)
 

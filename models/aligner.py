@@ -77,7 +77,7 @@ class Aligner:
         ]
 
     def place(self, frame: Image, region: Region) -> Placement | str:
-        """Return the placement of the part in a frame, or the reason why there is none, for a person.
+        """Return the placement of the part in a frame; if the frame does not match, a sentence that says why.
 
         Parameters
         ----------

@@ -56,7 +56,9 @@ class TrainingAlignment:
 
 
 def find_alignment(files: Sequence[Path], spec: InputSpec) -> TrainingAlignment | str:
-    """Return the alignment to the image whose part lies most in the middle of all, or the reason why there is none.
+    """Return the alignment to the most central image; if images cannot be aligned, a sentence that says why.
+
+    The most central image is the one whose part is shifted least from the median place of all parts.
 
     Some images are laid over the first one. Images of a surface, or of parts that lie anyhow, do not match.
     """

@@ -12,7 +12,7 @@ from transport.batch_trials.after_death import PartitionKey
 
 log = logging.getLogger(__name__)
 
-#: Time between two questions for the first offset, in seconds: anybody can leave a hole for each message.
+#: Time between two questions for the first offset of a partition, in seconds. Anybody can make a hole for each message.
 _PAUSE_S = 1.0
 _TIMEOUT_S = 2.0
 
@@ -34,7 +34,7 @@ class DeletedOffsets:
         self._consumer = consumer
         self._on_deleted = on_deleted
         self._next: dict[PartitionKey, int] = {}
-        self._asked_s = float("-inf")
+        self._asked_s: dict[PartitionKey, float] = {}
 
     def begin(self, partition: PartitionKey, offset: int) -> None:
         """Record where the reading begins: at a committed offset."""
@@ -53,9 +53,9 @@ class DeletedOffsets:
 
     def _check(self, partition: PartitionKey, expected: int, offset: int) -> None:
         now_s = time.monotonic()
-        if now_s - self._asked_s < _PAUSE_S:
+        if now_s - self._asked_s.get(partition, float("-inf")) < _PAUSE_S:
             return
-        self._asked_s = now_s
+        self._asked_s[partition] = now_s
         topic, number = partition
         count = min(self._first_offset(topic, number), offset) - expected
         if count > 0:

@@ -33,16 +33,16 @@ class Member:
         raise error
 
 
-def fill(line: KafkaSettings, count: int) -> None:
+def fill(line: KafkaSettings, count: int, partition: int = 0) -> None:
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for number in range(count):
-        producer.produce(line.frames, b"%d" % number, partition=0)
+        producer.produce(line.frames, b"%d" % number, partition=partition)
     assert producer.flush(20) == 0
 
 
-def delete(line: KafkaSettings, before: int) -> None:
+def delete(line: KafkaSettings, before: int, partition: int = 0) -> None:
     admin = AdminClient({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
-    for done in admin.delete_records([TopicPartition(line.frames, 0, before)]).values():
+    for done in admin.delete_records([TopicPartition(line.frames, partition, before)]).values():
         done.result(20)
 
 
@@ -109,6 +109,16 @@ def test_only_what_was_deleted_is_reported(
         watched.begin(place, begin)
     watched.read(place, offset, offset + 1)
     assert sum(reported) == count
+
+
+def test_each_partition_is_reported(line: KafkaSettings, watched: DeletedOffsets, reported: list[int]) -> None:
+    """A worker that was down too long meets the holes of all its partitions within a moment."""
+    fill(line, 6, partition=1)
+    delete(line, 3, partition=1)
+    for number, first in ((0, 4), (1, 3)):
+        watched.begin((line.frames, number), 0)
+        watched.read((line.frames, number), first, first + 1)
+    assert reported == [4, 3]
 
 
 def test_holes_after_each_message_do_not_make_a_question_each(
