@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,9 @@ _LEAST_CORRELATION, _LEAST_SHARE = 0.6, 0.5
 _AGREES = 1.0
 #: Largest turn in degrees, and change of scale, of a part that matches.
 _MOST_DEGREES, _MOST_SCALE = 5.0, 0.03
+#: Side, in pixels, of the cells whose light is compared with the picture; the same, for the deviation of its weight,
+#: as a fraction of the longer side.
+_LIGHT_CELL, _LIGHT_SHARE = 8, 16
 #: OpenCV's warp takes no longer side.
 _MOST_SIDE = 32_000
 
@@ -49,6 +53,8 @@ class Aligner:
         ``(H, W)`` or ``(H, W, 3)`` uint8: region of interest of a good part, at full scale.
     reach
         Longest way, in pixels, by which a place of the part may lie elsewhere.
+    fills
+        True: what lies outside of a frame has the pixels of the picture. Its colours are then those of the frames.
 
     Raises
     ------
@@ -56,11 +62,12 @@ class Aligner:
         If the picture is too narrow or too large, or has too few corners.
     """
 
-    def __init__(self, picture: Image, reach: int) -> None:
+    def __init__(self, picture: Image, reach: int, *, fills: bool = False) -> None:
         height, width = picture.shape[:2]
         if max(width, height) > _MOST_SIDE:
             raise AlignError(f"a picture of {width}x{height} pixels is too large to be aligned")
         self.size_wh, self.reach = (width, height), reach
+        self._fill = picture if fills else None
         self._factor = max(1, round(max(width, height) / _SEARCHED))
         self._steps = -(-reach // self._factor)
         if min(width, height) < 2 * _HALF * self._factor:
@@ -111,12 +118,20 @@ class Aligner:
         return placement
 
     def align(self, frame: Image, region: Region, placement: Placement) -> Image:
-        """Return the pixels of the region in the aligned frame; beyond the edge of the frame, those of the edge."""
+        """Return the pixels of the region in the aligned frame.
+
+        Beyond the edge of the frame they are those of the edge or of the picture.
+        """
         corner = np.array([[1, 0, region.x], [0, 1, region.y], [0, 0, 1]], np.float64)
-        moved = cv2.warpAffine(
-            frame, placement.matrix @ corner, region.wh, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
+        matrix = placement.matrix @ corner
+        moved: Any = cv2.warpAffine(
+            frame, matrix, region.wh, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        )
+        if self._fill is not None and not placement.shows(region):
+            inside = cv2.warpAffine(
+                np.ones(frame.shape[:2], np.uint8), matrix, region.wh, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+            )
+            _fill_outside(moved, self._fill, np.asarray(inside, np.uint8))
         return np.asarray(moved, np.uint8)
 
     def _searched(self, pixels: Image) -> Image:
@@ -155,6 +170,20 @@ class Aligner:
         first = np.array(region[:2]) + (self._factor - 1) / 2
         dx, dy = (self._factor * matrix[:, 2] + first - turn @ first).tolist()
         return Placement(a, b, dx, dy, frame_wh)
+
+
+def _fill_outside(pixels: Image, picture: Image, inside: NDArray[np.uint8]) -> None:
+    """Give pixels where ``inside`` is 0 those of a picture, as bright as the pixels beside them are to the picture."""
+    height, width = pixels.shape[:2]
+    small_wh = (max(1, width // _LIGHT_CELL), max(1, height // _LIGHT_CELL))
+    is_shown = cv2.resize(255 * inside, small_wh, interpolation=cv2.INTER_AREA) == 255
+    means = []
+    for each in (pixels, picture):
+        cells = cv2.resize(each, small_wh, interpolation=cv2.INTER_AREA).astype(np.float32)
+        cells[~is_shown] = 0.0
+        means.append(cv2.GaussianBlur(cells, (0, 0), max(small_wh) / _LIGHT_SHARE) + 1e-3)
+    gain = cv2.resize(means[0] / means[1], (width, height), interpolation=cv2.INTER_LINEAR)
+    cv2.copyTo(cv2.multiply(picture, gain, dtype=cv2.CV_8U), 1 - inside, pixels)
 
 
 def _corners(searched: Image, margin: int) -> list[tuple[int, int]]:

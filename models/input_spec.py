@@ -111,6 +111,7 @@ class InputSpec(ManifestBlock):
         stays the same.
         """
         fields = self.model_dump(mode="json")
+        fields["align"] = None if self.align is None else self.align.described()
         return {name: value for name, value in fields.items() if value != _NEWER.get(name, _MISSING)}
 
 

@@ -182,7 +182,9 @@ def _read_aligner(manifest_path: Path, source: ManifestFile) -> Aligner | None:
     at = ("input", "align", "file")
     data = _read_verified(manifest_path.parent, source, wanted.file, wanted.sha256, at, ("input", "align", "sha256"))
     try:
-        return Aligner(decode(data, colour=False).pixels, wanted.reach)
+        fills = wanted.fill == "picture"
+        colour = fills and source.manifest.input.colour != "grey"
+        return Aligner(decode(data, colour=colour).pixels, wanted.reach, fills=fills)
     except (ImageError, AlignError) as error:
         raise source.error(at, f"{wanted.file}: {error}; train the model again, or leave align out") from error
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.opencv import cv2
+from models.regions import Region
 
 _Box = tuple[float, float, float, float]
 
@@ -41,6 +42,42 @@ class Placement:
     def scale(self) -> float:
         """Scale."""
         return math.hypot(self.a, self.b)
+
+    def shows(self, region: Region) -> bool:
+        """Return True if all of a region of the aligned frame lies in the frame.
+
+        Examples
+        --------
+        >>> Placement(1.0, 0.0, 5.0, -3.0, (100, 80)).shows(Region(0, 10, 95, 60))
+        True
+        >>> Placement(1.0, 0.0, 5.0, -3.0, (100, 80)).shows(Region(0, 0, 95, 60))
+        False
+        """
+        return bool(self.shown_cells(region, 1, margin=0.5).all())
+
+    def shown_cells(self, region: Region, cells: int, *, margin: float) -> NDArray[np.bool_]:
+        """Return which of the ``cells`` x ``cells`` parts of a region of the aligned frame lie in the frame.
+
+        Parameters
+        ----------
+        margin
+            Distance from the middle of a part, in parts, up to which all must lie in the frame.
+
+        Examples
+        --------
+        >>> Placement(1.0, 0.0, 5.0, 0.0, (100, 80)).shown_cells(Region(0, 0, 100, 80), 4, margin=0.5)[0].tolist()
+        [True, True, True, False]
+        """
+        middles = (np.arange(cells) + 0.5) / cells
+        x, y = np.meshgrid(region.x + middles * region.width, region.y + middles * region.height)
+        found = np.ones((cells, cells), bool)
+        for side_x, side_y in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+            corner_x = x + side_x * margin * region.width / cells
+            corner_y = y + side_y * margin * region.height / cells
+            placed_x = self.a * corner_x - self.b * corner_y + self.dx
+            placed_y = self.b * corner_x + self.a * corner_y + self.dy
+            found &= (placed_x >= 0) & (placed_x <= self.frame_wh[0]) & (placed_y >= 0) & (placed_y <= self.frame_wh[1])
+        return found
 
     def box(self, box_xywh: _Box) -> _Box:
         """Return the upright box in the frame around a box in the aligned frame, cut to the frame.

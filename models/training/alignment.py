@@ -102,14 +102,14 @@ def _alignment(placed: dict[Path, Placement], spec: InputSpec, region: Region, r
     corners = np.stack([_corners(placement, region) for placement in placements])
     middle = np.median(corners, axis=0)
     best = int(np.abs(corners - middle).max(axis=(1, 2)).argmin())
-    frame, _ = _read(paths[best], spec)
+    frame, _ = _read(paths[best], spec, colour=spec.colour != "grey")
     picture = frame[region.y : region.y + region.height, region.x : region.x + region.width]
     png = cv2.imencode(".png", picture)[1].tobytes()
     # No further than parts like these need: the time grows with the square of the reach.
     longest = float(np.abs(corners - corners[best]).max())
     reach = _within(max(_REACH * max(region.wh), _MARGIN * longest), reach)
     try:
-        aligner = Aligner(picture, reach)
+        aligner = Aligner(picture, reach, fills=True)
     except AlignError as error:
         return str(error)
     began = time.process_time()
@@ -120,7 +120,12 @@ def _alignment(placed: dict[Path, Placement], spec: InputSpec, region: Region, r
     turns = [abs(placement.degrees - placements[best].degrees) for placement in placements]
     sha256 = hashlib.sha256(png).hexdigest()
     return TrainingAlignment(
-        png, AlignSpec(file=ALIGN_NAME, sha256=sha256, reach=reach), aligner, took_ms, float(shifts.max()), max(turns)
+        png,
+        AlignSpec(file=ALIGN_NAME, sha256=sha256, reach=reach, fill="picture"),
+        aligner,
+        took_ms,
+        float(shifts.max()),
+        max(turns),
     )
 
 
@@ -129,9 +134,9 @@ def _within(reach: float, most: int) -> int:
     return min(most, max(_LEAST_REACH, math.ceil(reach)))
 
 
-def _read(path: Path, spec: InputSpec) -> tuple[Image, Region]:
-    """Return the whole image in grey, at full scale, and the place of the region in it."""
-    with decoding(read_image_file(path), colour=False, samples=spec.samples) as decoded:
+def _read(path: Path, spec: InputSpec, *, colour: bool = False) -> tuple[Image, Region]:
+    """Return the whole image at full scale, and the place of the region in it."""
+    with decoding(read_image_file(path), colour=colour, samples=spec.samples) as decoded:
         pixels = np.ascontiguousarray(decoded.pixels)
     return pixels, region_of((pixels.shape[1], pixels.shape[0]), spec)
 

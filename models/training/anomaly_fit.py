@@ -51,6 +51,8 @@ class AnomalyFit:
         Number of the image of each of the patches, which are its tiles; None: there are no tiles.
     products
         Number of the product of each image, from 0; without it all are of one product.
+    shown
+        Places that each of the patches shows, ``(n, places)``; None: all of them.
     """
 
     def __init__(
@@ -61,13 +63,14 @@ class AnomalyFit:
         overkill: float,
         owners: NDArray[np.int64] | None = None,
         products: NDArray[np.int64] | None = None,
+        shown: NDArray[np.bool_] | None = None,
     ) -> None:
         self.recipe = recipe
         self._owners = np.arange(len(patches)) if owners is None else owners
         self._image_blocks, self._overkill, self._is_sample = blocks, overkill, False
-        self._patches, self._blocks = patches, blocks[self._owners]
-        shown = np.zeros(len(patches), np.int64) if products is None else products[self._owners]
-        self._rows = [np.flatnonzero(shown == number) for number in range(shown.max() + 1)]
+        self._patches, self._blocks, self._shown = patches, blocks[self._owners], shown
+        product = np.zeros(len(patches), np.int64) if products is None else products[self._owners]
+        self._rows = [np.flatnonzero(product == number) for number in range(product.max() + 1)]
         self._totals = [self._moments(rows) for rows in self._rows]
         self._scales = tuple(Scale() for _ in self._rows)
         if len(self._rows) > 1:
@@ -208,7 +211,15 @@ class AnomalyFit:
     def _moments(self, rows: NDArray[np.int64]) -> Moments:
         """Return the moments of some of the patches."""
         chunks = (rows[begin : begin + _CHUNK] for begin in range(0, len(rows), _CHUNK))
-        return reduce(add, (Moments.of(self._patches[each], is_alike=self.recipe.is_alike) for each in chunks))
+        moments = (
+            Moments.of(
+                self._patches[each],
+                is_alike=self.recipe.is_alike,
+                shown=None if self._shown is None else self._shown[each],
+            )
+            for each in chunks
+        )
+        return reduce(add, moments)
 
 
 def _auroc(good: NDArray[np.float64], defective: Sequence[float]) -> float:

@@ -39,6 +39,8 @@ class InspectedPart:
     samples: SampleFormat = PLAIN
 
 
+#: Distance, in places of the recipe of pixels, up to which pixels count for a place.
+_NEAR = 2.0
 #: All of each image.
 WHOLE = InspectedPart()
 
@@ -98,6 +100,12 @@ class FeatureExtractor:
         tiles = inspected_tiles(image.region, self.spec)
         numbers = range(len(tiles)) if chosen is None else chosen
         return np.stack([self.tile_features(image.tile(tiles[number], self.spec)) for number in numbers])
+
+    def shown(self, image: FramePixels) -> NDArray[np.bool_]:
+        """Return which places of an image, ``(places,)``, lie in the frame with all pixels that count for them."""
+        if image.placement is None:
+            return np.ones(self.recipe.places, bool)
+        return image.placement.shown_cells(image.region, self.recipe.grid, margin=_NEAR).ravel()
 
     def tile_features(self, tile: PreparedTile) -> NDArray[np.float16]:
         """Return the features of a tile, ``(places, channels)`` float16."""

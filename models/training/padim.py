@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 #: Least share of the shrinkage target: without it, channels that never vary make the covariance singular.
 _LEAST_SHRINKAGE = 0.01
+#: Share of the images that show a place, below which it has no Gaussian.
+_LEAST_SHOWN = 0.25
 #: Most channels that are summed one by one: NumPy takes long for very many very small matrices.
 _FEW_CHANNELS = 4
 #: Most numbers that are converted to float64 at the same time.
@@ -36,6 +38,11 @@ class Gaussians:
     mean: NDArray[np.float32]
     whitening: NDArray[np.float32]
 
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """True for each place that has a Gaussian, ``(places,)``; the others have the distance 0."""
+        return np.asarray(self.whitening.any(axis=(1, 2)))
+
     def distances(self, patches: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the distance of each place, ``(n, places)`` float32, of patches ``(n, places, channels)``."""
         found = np.empty(patches.shape[:2], np.float32)
@@ -54,7 +61,8 @@ class Gaussians:
 class Moments:
     """Sums over images from which the Gaussians follow. Sums of blocks of images can be added and subtracted.
 
-    ``count`` is the number of images, or of all their places if the places share one Gaussian.
+    ``count``, of each place, is the number of images that show it, or of all their places if the places share one
+    Gaussian.
 
     Examples
     --------
@@ -65,24 +73,34 @@ class Moments:
     True
     """
 
-    count: int
+    count: NDArray[np.int64]
     total: NDArray[np.float64] = field(repr=False)
     products: NDArray[np.float64] = field(repr=False)
 
     @classmethod
-    def of(cls, patches: NDArray[np.floating], *, is_alike: bool = False) -> Moments:
+    def of(
+        cls, patches: NDArray[np.floating], *, is_alike: bool = False, shown: NDArray[np.bool_] | None = None
+    ) -> Moments:
         """Return the sums over patches ``(n, places, channels)``.
 
         Parameters
         ----------
         is_alike
             True: all places are samples of one place, for surfaces that look the same everywhere.
+        shown
+            Which places count, ``(n, places)``; None: all.
         """
         images, places, channels = patches.shape
-        count, kept = (images * places, 1) if is_alike else (images, places)
+        kept = 1 if is_alike else places
+        if shown is None:
+            count = np.full(kept, images * places // kept)
+        else:
+            count = np.atleast_1d(shown.sum(axis=None if is_alike else 0))
         sums = cls(count, np.zeros((kept, channels)), np.zeros((kept, channels, channels)))
         for part in _parts(patches):
             values = patches[part].astype(np.float64)
+            if shown is not None:
+                values[~shown[part]] = 0.0
             by_place = values.reshape(1, -1, channels) if is_alike else values.transpose(1, 0, 2)
             sums.total += by_place.sum(axis=1)
             sums.products += _products(by_place)
@@ -95,7 +113,7 @@ class Moments:
         return Moments(self.count - other.count, self.total - other.total, self.products - other.products)
 
     def gaussians(self, least_deviation: float = 0.0) -> Gaussians:
-        """Return the Gaussians.
+        """Return the Gaussians. A place that few images show has none: its mean and whitening matrix are 0.
 
         Parameters
         ----------
@@ -107,17 +125,23 @@ class Moments:
         ValueError
             If there are fewer than two images.
         """
-        if self.count < 2:
-            raise ValueError(f"{self.count} images; a covariance needs two")
+        most = int(self.count.max())
+        if most < 2:
+            raise ValueError(f"{most} images; a covariance needs two")
         channels = self.total.shape[1]
-        mean = self.total / self.count
-        covariance = (self.products - self.count * mean[:, :, None] * mean[:, None, :]) / (self.count - 1)
-        share = min(1.0, _LEAST_SHRINKAGE + channels / (channels + 10 * self.count))
+        is_known = self.count >= max(2, _LEAST_SHOWN * most)
+        count = np.where(is_known, self.count, most)
+        mean = self.total / count[:, None]
+        covariance = self.products - count[:, None, None] * mean[:, :, None] * mean[:, None, :]
+        covariance /= (count - 1)[:, None, None]
+        share = np.minimum(1.0, _LEAST_SHRINKAGE + channels / (channels + 10 * count))
         level = np.trace(covariance, axis1=1, axis2=2) / channels
         # Equal images have no variance: then any difference counts.
         level = np.maximum(level, 1e-6)
-        shrunk = (1 - share) * covariance + (share * level + least_deviation**2)[:, None, None] * np.eye(channels)
+        shrunk = (1 - share)[:, None, None] * covariance
+        shrunk += (share * level + least_deviation**2)[:, None, None] * np.eye(channels)
         whitening = np.linalg.cholesky(np.linalg.inv(shrunk))
+        mean[~is_known], whitening[~is_known] = 0.0, 0.0
         return Gaussians(mean.astype(np.float32), whitening.astype(np.float32))
 
 

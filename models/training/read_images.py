@@ -47,6 +47,9 @@ class RecipeImages:
         ``(tiles of all of them, places, channels)`` float16.
     owners
         Index in ``rows`` of the image of each tile.
+    shown
+        Places that each of the tiles shows, ``(tiles of all of them, places)``; None: all of them. Only an aligned
+        image may lack some.
     digests
         Digest of each image, see `digest_of`.
     is_sample
@@ -58,6 +61,7 @@ class RecipeImages:
     rows: NDArray[np.int64] = field(init=False)
     features: NDArray[np.float16] = field(init=False)
     owners: NDArray[np.int64] = field(init=False)
+    shown: NDArray[np.bool_] | None = None
     digests: list[bytes] = field(default_factory=list)
     is_sample: bool = False
     unmatched: int = 0
@@ -65,15 +69,16 @@ class RecipeImages:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Features of an image for a recipe, and its digest."""
+    """Features of an image for a recipe, the places that it shows, and its digest."""
 
     features: NDArray[np.float16]
+    shown: NDArray[np.bool_]
     digest: bytes
 
     @classmethod
     def of(cls, image: FramePixels, extractor: FeatureExtractor, chosen: Sequence[int] | None) -> _Found:
         features = extractor.features(image, chosen)
-        return cls(features, digest_of(features, image, extractor.spec))
+        return cls(features, extractor.shown(image), digest_of(features, image, extractor.spec))
 
 
 def find_colour(files: Sequence[Path], recipe: Recipe, part: InspectedPart = WHOLE) -> Colour:
@@ -202,7 +207,10 @@ def read_images(
         return image.fault or (image, found)
 
     paths: list[Path] = []
-    found_by_recipe = [RecipeImages() for _ in extractors]
+    found_by_recipe = [
+        RecipeImages(shown=np.empty((_most_rows(each.recipe), each.recipe.places), bool) if each.alignment else None)
+        for each in extractors
+    ]
     rows: list[list[int]] = [[] for _ in extractors]
     owners: list[list[int]] = [[] for _ in extractors]
     # Memory that is not written to is not taken.
@@ -234,6 +242,8 @@ def read_images(
             if isinstance(its, _Found):
                 count = len(its.features)
                 own[len(whose) : len(whose) + count] = its.features
+                if each.shown is not None:
+                    each.shown[len(whose) : len(whose) + count] = its.shown
                 whose += [len(mine)] * count
                 mine.append(len(paths))
                 each.digests.append(its.digest)
@@ -242,6 +252,7 @@ def read_images(
     report("reading images", len(files), len(files))
     for each, mine, whose, own in zip(found_by_recipe, rows, owners, stored, strict=True):
         each.rows, each.owners, each.features = np.array(mine, np.int64), np.array(whose, np.int64), own[: len(whose)]
+        each.shown = None if each.shown is None else each.shown[: len(whose)]
     return paths, found_by_recipe
 
 

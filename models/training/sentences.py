@@ -14,6 +14,9 @@ from models.training.train import TrainingOptions, TrainingResult
 from models.wilson import wilson
 from schemas.text import shown
 
+#: Share of the picture that is not inspected, from which it is said.
+_LEAST_UNKNOWN = 0.001
+
 
 def recipe_lines(result: TrainingResult) -> Iterator[str]:
     """Yield a line for each recipe, and one for the products."""
@@ -41,6 +44,12 @@ def recipe_lines(result: TrainingResult) -> Iterator[str]:
             f"{alignment.degrees:.1f} degrees elsewhere; a part further than {alignment.spec.reach} pixels away is not "
             "decided, and rejected"
         )
+        unknown = 1 - float(best.fit.model.products[0].is_known.mean())
+        if unknown > _LEAST_UNKNOWN:
+            yield (
+                f"{unknown:.1%} of the picture is not inspected, at its edge: fewer than a quarter of the images show "
+                "it; leave a margin around the part"
+            )
     for name, why in result.left_out:
         yield f"recipe {name} was not tried: {why}"
     if len(result.paths) < result.survey.usable:

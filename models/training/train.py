@@ -368,7 +368,9 @@ def _try(
 ) -> TriedRecipe:
     """Fit a recipe and test it with synthetic defects."""
     rows = images.rows
-    fit = AnomalyFit(extractor.recipe, images.features, blocks[rows], options.overkill, images.owners, products[rows])
+    fit = AnomalyFit(
+        extractor.recipe, images.features, blocks[rows], options.overkill, images.owners, products[rows], images.shown
+    )
     if images.is_sample:
         every = ((index, extractor.read(paths[row])) for index, row in enumerate(rows))
         fit.score_all_tiles(extractor, every, threads=options.threads)

@@ -39,10 +39,15 @@ MOVES = {
 
 
 def aligned(
-    make_package: MakePackage, task: str = "anomaly_map", picture: bytes = PICTURE, reach: int = 12, **fields: Any
+    make_package: MakePackage,
+    task: str = "anomaly_map",
+    picture: bytes = PICTURE,
+    reach: int = 12,
+    fill: str = "edge",
+    **fields: Any,
 ) -> Path:
     model, changes = CASES[task]
-    align = {"file": "align.png", "sha256": hashlib.sha256(picture).hexdigest(), "reach": reach}
+    align = {"file": "align.png", "sha256": hashlib.sha256(picture).hexdigest(), "reach": reach, "fill": fill}
     folder = make_package(model(), **changes, input={**INPUT, "align": align, **fields})
     (folder / "align.png").write_bytes(picture)
     return folder
@@ -78,6 +83,49 @@ def test_an_aligned_frame_is_the_picture() -> None:
     before = np.abs(frame.astype(int) - board())[20:-20, 20:-20].mean()
     after = np.abs(aligner.align(frame, WHOLE, placement).astype(int) - board())[20:-20, 20:-20].mean()
     assert after < 0.3 * before
+
+
+@pytest.mark.parametrize("colour", ["grey", "rgb"])
+def test_what_the_frame_does_not_show_is_as_in_the_picture(colour: str) -> None:
+    """The picture is as bright there as the frame beside it, which has twice the light at its lower end."""
+    light = np.linspace(0.4, 0.8, BOARD_WH[1])[:, None, None]
+    picture, frame = board(), (board(1, shift=(22.0, -15.0), degrees=1.5) * light).astype(np.uint8)
+    whole = board(1) * light
+    if colour == "grey":
+        picture, frame = (cv2.cvtColor(each, cv2.COLOR_BGR2GRAY) for each in (picture, frame))
+        whole = cv2.cvtColor(whole.astype(np.uint8), cv2.COLOR_BGR2GRAY).astype(float)
+    filled, plain = Aligner(picture, 40, fills=True), Aligner(picture, 40)
+    placement = filled.place(frame, WHOLE)
+    assert isinstance(placement, Placement)
+    shown = placement.shown_cells(WHOLE, 40, margin=0.0)
+    shown = cv2.resize(shown.astype(np.uint8), BOARD_WH, interpolation=cv2.INTER_NEAREST).astype(bool)
+    assert 0.05 < 1 - shown.mean() < 0.2
+    images = [each.align(frame, WHOLE, placement) for each in (filled, plain)]
+    errors = [np.abs(each - whole)[~shown].mean() for each in images]
+    assert errors[0] < 6 < errors[1]
+    inner = placement.shown_cells(WHOLE, 40, margin=1.0)
+    inner = cv2.resize(inner.astype(np.uint8), BOARD_WH, interpolation=cv2.INTER_NEAREST).astype(bool)
+    assert np.array_equal(images[0][inner], images[1][inner])
+
+
+def test_the_edge_of_a_frame_is_no_defect_with_the_fill_of_the_picture(make_package: MakePackage) -> None:
+    """The frame is white where the part leaves it, and white is a defect of this model."""
+    frame = (board(1, shift=(30.0, 0.0)) * 0.3).astype(np.uint8)
+    frame[:, -2:] = 255
+    found = {
+        fill: inspect_image(encoded(frame), load_model(aligned(make_package, fill=fill, reach=40)))
+        for fill in ("edge", "picture")
+    }
+    assert [found[fill].result_state for fill in found] == [ResultState.COMPLETED] * 2
+    assert (found["edge"].verdict, found["picture"].verdict) == (Verdict.NOT_OK, Verdict.OK)
+
+
+def test_a_package_of_an_older_version_keeps_its_recipe(make_package: MakePackage) -> None:
+    spec = load_model(aligned(make_package)).manifest.input
+    assert spec.align is not None
+    assert spec.described()["align"] == {"file": "align.png", "sha256": spec.align.sha256, "reach": 12}
+    filled = load_model(aligned(make_package, fill="picture")).manifest.input
+    assert filled.described()["align"]["fill"] == "picture"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +240,7 @@ def test_the_contract_holds(task: str, make_package: MakePackage) -> None:
         ({"file": "other.png"}, "input.align.file: other.png: No such file"),
         ({"sha256": "0" * 64}, "input.align.sha256: align.png has"),
         ({"sha256": "x"}, "input.align.sha256: String should match pattern"),
+        ({"fill": "mean"}, "input.align.fill: Input should be 'edge' or 'picture'"),
         ({"turn": 3}, "input.align.turn: Extra inputs are not permitted"),
         ({"input": {"roi": {"polygon": [[0, 0], [99, 0], [0, 99]]}}}, "input.align: a polygon is not aligned"),
     ],

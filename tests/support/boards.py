@@ -63,8 +63,10 @@ def placement_of(shift: tuple[float, float], degrees: float, wh: tuple[int, int]
     )
 
 
-def moved_board(number: int, *, missing: bool = False, layout: int = 0) -> np.ndarray:
-    """Return a board that is shifted by up to 4 pixels and turned by up to half a degree."""
+def moved_board(
+    number: int, *, missing: bool = False, layout: int = 0, way: float = 4.0, turn: float = 0.5
+) -> np.ndarray:
+    """Return a board that is shifted by up to ``way`` pixels and turned by up to ``turn`` degrees."""
     rng = np.random.default_rng((number, 3))
-    x, y, degrees = rng.uniform((-4, -4, -0.5), (4, 4, 0.5)).tolist()
+    x, y, degrees = rng.uniform((-way, -way, -turn), (way, way, turn)).tolist()
     return board(number, layout=layout, shift=(x, y), degrees=degrees, missing=missing)

@@ -16,7 +16,7 @@ def test_parts_add_up(is_alike: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     distances = whole.gaussians().distances(patches)
     monkeypatch.setattr(padim, "_PART_VALUES", 3 * 4 * 5)
     parts = Moments.of(patches, is_alike=is_alike)
-    assert (parts.count, len(parts.total)) == ((44, 1) if is_alike else (11, 4))
+    assert (parts.count.tolist(), len(parts.total)) == (([44], 1) if is_alike else ([11] * 4, 4))
     np.testing.assert_allclose(parts.products, whole.products)
     np.testing.assert_allclose(parts.gaussians().distances(patches), distances, rtol=1e-4)
     values = patches.astype(np.float64)
@@ -24,3 +24,24 @@ def test_parts_add_up(is_alike: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 44 if is_alike else 11
     mean = whole.total[0] / count
     np.testing.assert_allclose((whole.products[0] - count * np.outer(mean, mean)) / (count - 1), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [3, 5])
+def test_images_count_for_the_places_that_they_show(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(padim, "_PART_VALUES", 7 * 3 * channels)
+    rng = np.random.default_rng(2)
+    patches, shown = rng.normal(3, 1, (40, 3, channels)), np.ones((40, 3), bool)
+    shown[10:, 1], shown[9:, 2] = False, False
+    patches[~shown] = 1e4
+    whole = Moments.of(patches, shown=shown)
+    assert whole.count.tolist() == [40, 10, 9]
+    parts = Moments.of(patches[:7], shown=shown[:7]) + Moments.of(patches[7:], shown=shown[7:])
+    for moments in (whole, parts):
+        gaussians = moments.gaussians()
+        assert gaussians.is_known.tolist() == [True, True, False]
+        for place, count in ((0, 40), (1, 10)):
+            alone = Moments.of(patches[:count, place : place + 1]).gaussians()
+            np.testing.assert_allclose(gaussians.mean[place], alone.mean[0], rtol=1e-5)
+            np.testing.assert_allclose(gaussians.whitening[place], alone.whitening[0], rtol=1e-4, atol=1e-6)
+        assert (gaussians.distances(patches)[:, 2] == 0).all()
+    assert (whole - Moments.of(patches[:7], shown=shown[:7])).gaussians().is_known.tolist() == [True, False, False]

@@ -93,7 +93,7 @@ def test_the_image_in_the_middle_is_the_one_to_align_to(tmp_path: Path) -> None:
     files = sorted(tmp_path.iterdir())
     found = find_alignment(files, input_spec(PIXELS, "rgb", InspectedPart()))
     assert isinstance(found, TrainingAlignment)
-    assert found.png == encoded(cv2.imread(str(files[2]), cv2.IMREAD_GRAYSCALE))
+    assert found.png == files[2].read_bytes()
     assert found.shift == pytest.approx(5, abs=0.5)
     assert found.degrees < 0.2
 
@@ -165,6 +165,22 @@ def test_a_hole_that_was_not_drilled_is_found(boards: Path, tmp_path: Path) -> N
     assert max(width, height) < BOARD_WH[0] / 8
     check_model(model.path)
     write_package(result, tmp_path / "model", OPTIONS, overwrite=True)
+
+
+@pytest.mark.long
+def test_boards_that_leave_the_image_are_inspected_as_far_as_they_are_shown(tmp_path: Path) -> None:
+    way = {"way": 20.0, "turn": 2.5}
+    (tmp_path / "good").mkdir()
+    for number in range(40):
+        cv2.imwrite(str(tmp_path / "good" / f"{number:02}.png"), moved_board(number, **way))
+    result = train(tmp_path / "good", OPTIONS)
+    lines = "\n".join(recipe_lines(result))
+    assert "of the picture is not inspected, at its edge: fewer than a quarter of the images show it" in lines
+    model = write_package(result, tmp_path / "model", OPTIONS)
+    bad = [inspect_image(encoded(moved_board(100 + each, missing=True, **way)), model).verdict for each in range(10)]
+    assert bad.count(Verdict.NOT_OK) >= 9
+    good = [inspect_image(encoded(moved_board(200 + each, **way)), model).verdict for each in range(20)]
+    assert good.count(Verdict.NOT_OK) <= 3
 
 
 @pytest.mark.long
