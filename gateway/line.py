@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from gateway.answer_reader import DecisionReader
 from gateway.bodies import BodyMemory
@@ -38,6 +39,8 @@ class GatewayLine:
     ------
     BrokerUnavailable, TopicMissing, NotAuthorised, RegistryError
         If the line is not there at the start.
+    SettingsError
+        If the file for labels has no private key.
     """
 
     def __init__(
@@ -50,7 +53,12 @@ class GatewayLine:
         *,
         siblings: Siblings | None = None,
     ) -> None:
-        self.kafka = kafka
+        self.kafka = self.labels_kafka = kafka
+        if settings.label_key is not None:
+            from transport.signing_key import read_signing_key  # it takes 50 ms, and most gateways sign no labels
+
+            read_signing_key(settings.label_key, "--label-key")
+            self.labels_kafka = replace(kafka, signing_key=str(settings.label_key))
         self.settings = settings
         self.clients = clients
         self.clock = clock or SystemClock()

@@ -70,7 +70,7 @@ class RecordRequests:
         self._at_hand += 1
         try:
             async with self._publishing:
-                await asyncio.to_thread(publish_labels, self._line.kafka, [label])
+                await asyncio.to_thread(publish_labels, self._line.labels_kafka, [label])
         except BrokerUnavailable as error:
             raise Problem("broker-away", str(error), retry_after_s=1) from error
         except InspectionError as error:

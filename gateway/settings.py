@@ -58,6 +58,8 @@ class GatewaySettings:
         Largest image with an image store, in MiB.
     tokens
         File with the clients and their tokens; None: every client on this machine may do everything.
+    label_key
+        File of the private key that labels are signed with; None: that of the frames.
     tls_certificate, tls_key
         Files of the certificate chain and of its key; None: no TLS.
 
@@ -90,6 +92,7 @@ class GatewaySettings:
     image_store: str | None = None
     largest_image_mib: int = 64
     tokens: Path | None = None
+    label_key: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
 

@@ -27,8 +27,13 @@ HeaderList = Iterable[tuple[str, str | bytes | None]]
 _INTERVAL_S = 2.0
 
 
-def read_signing_key(path: Path) -> SigningKey:
+def read_signing_key(path: Path, named_by: str = SIGNING_KEY_VARIABLE) -> SigningKey:
     """Read a private key: Ed25519 as PEM (PKCS#8), without a pass phrase, not readable by others.
+
+    Parameters
+    ----------
+    named_by
+        Option or variable that names the file, for the text of errors.
 
     Raises
     ------
@@ -38,15 +43,11 @@ def read_signing_key(path: Path) -> SigningKey:
     try:
         key = load_pem_private_key(read_secret(path), None)
     except OSError as error:
-        raise SettingsError(f"{SIGNING_KEY_VARIABLE}={shown(path)}: {error.strerror}") from None
+        raise SettingsError(f"{named_by}={shown(path)}: {error.strerror}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise SettingsError(
-            f"{SIGNING_KEY_VARIABLE}={shown(path)}: not a private key as `inspection keys new` writes it"
-        ) from None
+        raise SettingsError(f"{named_by}={shown(path)}: not a private key as `inspection keys new` writes it") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise SettingsError(
-            f"{SIGNING_KEY_VARIABLE}={shown(path)}: not an Ed25519 key; `inspection keys new` makes one"
-        )
+        raise SettingsError(f"{named_by}={shown(path)}: not an Ed25519 key; `inspection keys new` makes one")
     return SigningKey(key)
 
 

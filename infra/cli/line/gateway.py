@@ -58,6 +58,15 @@ def gateway(
         str | None,
         typer.Option(metavar="NAME", help="Print a new token for this client, and the lines of the file; then end."),
     ] = None,
+    label_key: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="INSPECTION_LABEL_KEY",
+            help="Private key that labels are signed with, of the role operator (`inspection keys new`): readers with "
+            "--trust use no other labels. Default: the key of the frames.",
+            show_default=False,
+        ),
+    ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="File of the certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="File of its private key, PEM.")] = None,
     image_store: Annotated[
@@ -106,6 +115,7 @@ def gateway(
         waiting=waiting,
         waiting_per_client=waiting_per_client,
         tokens=tokens,
+        label_key=label_key,
         tls_certificate=tls_certificate,
         tls_key=tls_key,
         image_store=image_store,

@@ -18,6 +18,7 @@ from replay.archive import ArchiveSink, ArchiveStore, SinkOptions
 from schemas import Action, KafkaSettings
 from schemas.errors import SettingsError
 from tests.support.faults import make_users
+from tests.support.gateways import running_gateway
 from tests.support.quality_lines import EPOCH_US, decision, publish, run
 from tests.support.secured import SecuredBroker
 from tests.support.trust_folders import Keys
@@ -63,6 +64,38 @@ def labelled(done: Result) -> int:
     assert done.exit_code == 0, done.output + str(done.exception)
     number: int = json.loads(done.stdout)["figures"][0]["labelled"]
     return number
+
+
+@pytest.mark.broker
+def test_labels_of_a_gateway_count_with_a_key_of_an_operator(line: KafkaSettings, keys: Keys) -> None:
+    one = decision(0, Action.REJECT, source_topic=line.frames)
+    publish(line, line.decisions, [one])
+    label = json.dumps({"frame_id": one.frame_id, "truth": "defective", "station": "s", "camera_id": "c"})
+    signing = replace(line, signing_key=str(keys.private("cam")))
+    found = []
+    for label_key in (None, keys.private("ann")):
+        with running_gateway(signing, label_key=label_key) as gateway:
+            answer = gateway.ask("POST", "/v1/labels", label, Content_Type="application/json")
+            assert answer.status == 201, answer.data
+        found.append(run(line, "quality", "--json", "--trust", str(keys.trust)))
+    assert [labelled(done) for done in found] == [0, 1]
+    assert json.loads(found[1].stdout)["unsigned_labels"] == {"wrong-role": 1}
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("missing.key", "No such file"), ("trust/ann.yaml", "others can read it"), ("text", "not a private key as")],
+)
+def test_a_label_key_that_is_none_ends_the_gateway_in_a_line(
+    name: str, reason: str, line: KafkaSettings, keys: Keys
+) -> None:
+    (keys.folder / "text").touch(0o600)
+    with (
+        pytest.raises(SettingsError, match=rf"^--label-key=.*{reason}[^\n]*$"),
+        running_gateway(line, label_key=keys.folder / name),
+    ):
+        pass
 
 
 @pytest.mark.broker
