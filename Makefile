@@ -60,7 +60,8 @@ test: lint ## Lint, types, and all tests that are not long, with a real Kafka
 test-parallel: $(STAMP)
 	$(PARALLEL) -m "not alone and not long" $(ARGS) $(NONE_IS_FINE)
 
-test-long: $(STAMP) ## The tests that take long: outages, kills, memory, browser
+test-long: $(STAMP) ## The tests that take long: outages, kills, memory, browser; and other examples of Hypothesis
+	INSPECTION_TESTS_RANDOM=1 $(PARALLEL) -m "hypothesis and not alone and not long" $(ARGS) $(NONE_IS_FINE)
 	$(PARALLEL) -m "long and not alone" $(ARGS) $(NONE_IS_FINE)
 	$(PYTEST) -m "long and alone" $(ARGS) $(ALONE) $(NONE_IS_FINE)
 

@@ -23,8 +23,11 @@ from tests.support.secured import SecuredBroker, make_secured_broker
 
 __all__ = ["make_package"]
 
-#: A deadline fails where another program takes the processor for a moment.
-settings.register_profile("suite", deadline=None)
+#: Variable that makes Hypothesis search other examples in each run; otherwise a commit has the same ones in each run.
+RANDOM_EXAMPLES = "INSPECTION_TESTS_RANDOM"
+
+# A deadline fails where another program takes the processor for a moment.
+settings.register_profile("suite", deadline=None, derandomize=not os.environ.get(RANDOM_EXAMPLES))
 settings.load_profile("suite")
 
 
