@@ -34,6 +34,21 @@ class SyntheticResult:
     auroc: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """Model of all images, those without each block, the scores of the images by the latter, and the limit."""
+
+    width: int
+    model: GoodParts
+    without: dict[int, GoodParts]
+    scores: NDArray[np.float64]
+    limit: float
+
+    @property
+    def sensitivity(self) -> float:
+        return float(np.mean([gaussians.sensitivity(self.limit) for gaussians in self.model.products]))
+
+
 class AnomalyFit:
     """One recipe, fitted to the features of good images.
 
@@ -77,15 +92,21 @@ class AnomalyFit:
             self._scales = tuple(
                 self._scale_of(rows, total) for rows, total in zip(self._rows, self._totals, strict=True)
             )
-        self._without = {block: self._model(self._blocks == block) for block in np.unique(self._blocks)}
-        self.model = self._model(np.zeros(len(patches), bool))
-        self.scores = self._worst(
-            out_of_block(
-                self._blocks,
-                lambda mask: self._scores_of(self._without[self._blocks[mask][0]].distances(patches[mask])),
-            )
-        )
-        self.limit = conformal_limit(self.scores, overkill)
+        best = self._fit(recipe.widths[0])
+        for width in recipe.widths[1:]:
+            best = max(best, self._fit(width), key=lambda fitted: fitted.sensitivity)
+        self.width, self.model, self._without = best.width, best.model, best.without
+        self.scores, self.limit = best.scores, best.limit
+
+    def _fit(self, width: int) -> _Fitted:
+        without = {int(block): self._model(self._blocks == block, width) for block in np.unique(self._blocks)}
+
+        def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+            return self._scores_of(without[self._blocks[mask][0]].distances(self._patches[mask]))
+
+        scores = self._worst(out_of_block(self._blocks, score))
+        model = self._model(np.zeros(len(self._patches), bool), width)
+        return _Fitted(width, model, without, scores, conformal_limit(scores, self._overkill))
 
     def _scores_of(self, distances: NDArray[np.floating]) -> NDArray[np.float64]:
         return scores_of(distances, self.recipe.percentile)
@@ -142,7 +163,7 @@ class AnomalyFit:
         blocks = random_blocks(len(self._image_blocks))[self._owners]
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-            return self._scores_of(self._model(mask).distances(self._patches[mask]))
+            return self._scores_of(self._model(mask, self.width).distances(self._patches[mask]))
 
         return self._worst(out_of_block(blocks, score))
 
@@ -190,13 +211,13 @@ class AnomalyFit:
             for (kind, size), scores in found.items()
         ]
 
-    def _model(self, left_out: NDArray[np.bool_]) -> GoodParts:
-        """Return the model of all tiles but some."""
+    def _model(self, left_out: NDArray[np.bool_], width: int) -> GoodParts:
+        """Return the model of all tiles but some, with covariances averaged over squares of a width."""
         products = []
         for rows, total in zip(self._rows, self._totals, strict=True):
             mine = rows[left_out[rows]]
             products.append(
-                (total - self._moments(mine) if len(mine) else total).gaussians(self.recipe.least_deviation)
+                (total - self._moments(mine) if len(mine) else total).gaussians(self.recipe.least_deviation, width)
             )
         return GoodParts(tuple(products), self._scales, self.recipe.pool)
 

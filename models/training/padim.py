@@ -6,16 +6,21 @@ ICPR 2021 workshops. The covariance is shrunk towards a multiple of the identity
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.opencv import cv2
+
 #: Least share of the shrinkage target: without it, channels that never vary make the covariance singular.
 _LEAST_SHRINKAGE = 0.01
 #: Share of the images that show a place, below which it has no Gaussian.
 _LEAST_SHOWN = 0.25
+#: Changes of all channels whose distances tell how sensitive a model is.
+_CHANGES = (10, 20, 40, 80)
 #: Most channels that are summed one by one: NumPy takes long for very many very small matrices.
 _FEW_CHANNELS = 4
 #: Most numbers that are converted to float64 at the same time.
@@ -42,6 +47,15 @@ class Gaussians:
     def is_known(self) -> NDArray[np.bool_]:
         """True for each place that has a Gaussian, ``(places,)``; the others have the distance 0."""
         return np.asarray(self.whitening.any(axis=(1, 2)))
+
+    def sensitivity(self, limit: float) -> float:
+        """Return the share of places whose distance is over a limit if all channels change, the mean of some changes.
+
+        The changes are 10, 20, 40 and 80. It tells models of the same features with their limits apart, without
+        defects.
+        """
+        one = np.linalg.norm(self.whitening.sum(axis=1), axis=1)[self.is_known]
+        return float(np.mean([(change * one > limit).mean() for change in _CHANGES]))
 
     def distances(self, patches: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the distance of each place, ``(n, places)`` float32, of patches ``(n, places, channels)``."""
@@ -112,13 +126,16 @@ class Moments:
     def __sub__(self, other: Moments) -> Moments:
         return Moments(self.count - other.count, self.total - other.total, self.products - other.products)
 
-    def gaussians(self, least_deviation: float = 0.0) -> Gaussians:
+    def gaussians(self, least_deviation: float = 0.0, width: int = 1) -> Gaussians:
         """Return the Gaussians. A place that few images show has none: its mean and whitening matrix are 0.
 
         Parameters
         ----------
         least_deviation
             Standard deviation in every direction that is added to that of the images.
+        width
+            Places along each side of the square over which the covariance of a place is averaged; the places are those
+            of a square map then.
 
         Raises
         ------
@@ -134,6 +151,8 @@ class Moments:
         mean = self.total / count[:, None]
         covariance = self.products - count[:, None, None] * mean[:, :, None] * mean[:, None, :]
         covariance /= (count - 1)[:, None, None]
+        if width > 1:
+            covariance = _averaged(covariance, is_known, width)
         share = np.minimum(1.0, _LEAST_SHRINKAGE + channels / (channels + 10 * count))
         level = np.trace(covariance, axis1=1, axis2=2) / channels
         # Equal images have no variance: then any difference counts.
@@ -143,6 +162,28 @@ class Moments:
         whitening = np.linalg.cholesky(np.linalg.inv(shrunk))
         mean[~is_known], whitening[~is_known] = 0.0, 0.0
         return Gaussians(mean.astype(np.float32), whitening.astype(np.float32))
+
+
+def _averaged(covariance: NDArray[np.float64], is_known: NDArray[np.bool_], width: int) -> NDArray[np.float64]:
+    """Return the mean covariance of the known places in the square around each place of a square map.
+
+    Examples
+    --------
+    >>> covariance = np.arange(9.0).reshape(9, 1, 1)
+    >>> _averaged(covariance, np.arange(9) != 8, 3).reshape(3, 3)[1:, 1:].tolist()
+    [[3.5, 3.8], [5.0, 8.0]]
+    """
+    side, channels = math.isqrt(len(covariance)), covariance.shape[1]
+    # Beyond the edge there is nothing.
+    sums, counts = (
+        cv2.boxFilter(each, -1, (width, width), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        for each in (
+            (covariance * is_known[:, None, None]).reshape(side, side, channels**2),
+            is_known.astype(np.float64).reshape(side, side),
+        )
+    )
+    means = sums.reshape(-1, channels, channels) / np.maximum(counts, 1.0).reshape(-1, 1, 1)
+    return np.where(is_known[:, None, None], means, covariance)
 
 
 def _products(by_place: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,6 +37,10 @@ class Recipe:
         True if all places share one Gaussian, for surfaces that look the same everywhere.
     pool
         Places along each side of a cell of the finished map; the worst one is the value of the cell.
+    widths
+        Places along each side of the squares over which covariances are averaged. The fit takes the width with which
+        it is most sensitive. Small components lie a little elsewhere on each part: a place beside an edge seldom shows
+        the edge, and its own covariance is too small then.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Recipe:
     channels: int
     is_alike: bool = False
     pool: int = 1
+    widths: tuple[int, ...] = (1,)
 
     @property
     def is_of_pixels(self) -> bool:

@@ -45,7 +45,7 @@ RECIPES = (
     Recipe("surface", 224, ("s2", "s4"), 28, 100, is_alike=True),
     Recipe("whole", 224, ("last",), 1, 200),
     Recipe("fine surface", 448, ("s2", "s4"), 56, 100, is_alike=True),
-    Recipe("pixels", 1024, (), 512, 3, pool=8),
+    Recipe("pixels", 1024, (), 512, 3, pool=8, widths=(3, 7)),
 )
 #: Fewest good images; with fewer, neither the Gaussians nor the limit mean anything.
 FEWEST_IMAGES = 10

@@ -45,3 +45,23 @@ def test_images_count_for_the_places_that_they_show(channels: int, monkeypatch: 
             np.testing.assert_allclose(gaussians.whitening[place], alone.whitening[0], rtol=1e-4, atol=1e-6)
         assert (gaussians.distances(patches)[:, 2] == 0).all()
     assert (whole - Moments.of(patches[:7], shown=shown[:7])).gaussians().is_known.tolist() == [True, False, False]
+
+
+def test_a_place_has_the_mean_covariance_of_the_places_around_it() -> None:
+    rng = np.random.default_rng(3)
+    patches = rng.normal(0, 1, (200, 36, 3)) * np.linspace(1, 9, 36)[None, :, None]
+    shown = np.ones((200, 36), bool)
+    shown[20:, 14] = False
+    moments = Moments.of(patches, shown=shown)
+    gaussians = moments.gaussians(1.0, width=3)
+    assert np.flatnonzero(~gaussians.is_known).tolist() == [14]
+    around = [place for place in (0, 1, 2, 6, 7, 8, 12, 13, 14) if place != 14]
+    covariance = np.mean([np.cov(patches[:, place], rowvar=False) for place in around], axis=0)
+    found = np.linalg.inv(gaussians.whitening[7] @ gaussians.whitening[7].T)
+    np.testing.assert_allclose(found, covariance + np.eye(3), rtol=0.05, atol=0.5)
+
+
+def test_sensitivity_falls_with_the_limit_and_the_spread() -> None:
+    patches = np.random.default_rng(4).normal(0, 1, (100, 16, 3))
+    quiet, loud = (Moments.of(patches * spread).gaussians() for spread in (1, 8))
+    assert quiet.sensitivity(5.0) == 1.0 > loud.sensitivity(5.0) > loud.sensitivity(50.0)

@@ -17,6 +17,7 @@ from models.regions import Region
 from models.runtime import make_session
 from models.testing import check_model
 from models.training.alignment import TrainingAlignment, find_alignment
+from models.training.anomaly_fit import AnomalyFit
 from models.training.features import FeatureExtractor, InspectedPart, input_spec
 from models.training.graphs import IMAGE, anomaly_graph
 from models.training.padim import Moments
@@ -85,6 +86,26 @@ def test_few_channels_have_the_moments_and_distances_of_many() -> None:
     centred = patches.transpose(1, 0, 2) - gaussians.mean[:, None]
     wanted = np.linalg.norm(centred @ gaussians.whitening, axis=2).T
     assert gaussians.distances(patches.astype(np.float32)) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize(("seldom", "width"), [(0.0, 1), (0.02, 5)], ids=["all alike", "components that move"])
+def test_components_that_move_are_no_defects(seldom: float, width: int) -> None:
+    """Without averages, one place that seldom shows an edge makes the limit so high that no defect counts."""
+    rng = np.random.default_rng(5)
+    side, count = 32, 40
+    parts = rng.normal(0, 1, (count + 20, side, side, 1))
+    for part in parts[:, 8:24, 8:24]:
+        part[rng.random((16, 16)) < seldom] += 25
+    patches = parts.reshape(-1, side**2, 1).astype(np.float16)
+    recipe = dataclasses.replace(SMALL, grid=side, channels=1, widths=(1, 5))
+    fit = AnomalyFit(recipe, patches[:count], np.arange(count) % 5, 0.05)
+    assert fit.width == width
+    good = patches[count:]
+    defective = good.copy()
+    defective[:, 5] += 40
+    rejected = [sum(fit.score(each[None]) > fit.limit for each in kind) for kind in (good, defective)]
+    assert rejected[0] <= 3
+    assert rejected[1] == 20
 
 
 def test_the_image_in_the_middle_is_the_one_to_align_to(tmp_path: Path) -> None:
