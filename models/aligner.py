@@ -36,6 +36,8 @@ _MOST_DEGREES, _MOST_SCALE = 5.0, 0.03
 #: Side, in pixels, of the cells whose light is compared with the picture; the same, for the deviation of its weight,
 #: as a fraction of the longer side.
 _LIGHT_CELL, _LIGHT_SHARE = 8, 16
+#: Pixels whose light is computed at once, to save memory.
+_BAND_PIXELS = 2**18
 #: OpenCV's warp takes no longer side.
 _MOST_SIDE = 32_000
 
@@ -182,8 +184,19 @@ def _fill_outside(pixels: Image, picture: Image, inside: NDArray[np.uint8]) -> N
         cells = cv2.resize(each, small_wh, interpolation=cv2.INTER_AREA).astype(np.float32)
         cells[~is_shown] = 0.0
         means.append(cv2.GaussianBlur(cells, (0, 0), max(small_wh) / _LIGHT_SHARE) + 1e-3)
-    gain = cv2.resize(means[0] / means[1], (width, height), interpolation=cv2.INTER_LINEAR)
-    cv2.copyTo(cv2.multiply(picture, gain, dtype=cv2.CV_8U), 1 - inside, pixels)
+    gains = means[0] / means[1]
+    across, down = small_wh[0] / width, small_wh[1] / height
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = slice(top, min(top + rows, height))
+        if inside[band].all():
+            continue
+        to_cells = np.array([[across, 0, 0.5 * across - 0.5], [0, down, (top + 0.5) * down - 0.5]])
+        gain = cv2.warpAffine(
+            gains, to_cells, (width, band.stop - top), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        cv2.copyTo(cv2.multiply(picture[band], gain, dtype=cv2.CV_8U), 1 - inside[band], pixels[band])
 
 
 def _corners(searched: Image, margin: int) -> list[tuple[int, int]]:
