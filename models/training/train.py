@@ -55,6 +55,8 @@ _TIE = 0.02
 _LEAST_QUALITY = 0.6
 #: Share of synthetic defects of a size that a useful model finds.
 _LEAST_FOUND = 0.6
+#: Side of the smallest tile that is recommended, as a share of the input of the network: enlarged tiles help too.
+_LEAST_TILE = 0.25
 #: Share of the images of defective parts that a useful model may accept.
 _MOST_ESCAPES = 0.2
 
@@ -181,12 +183,12 @@ class TrainingResult:
 
     @property
     def _remedy(self) -> str:
-        """Remedy for defects that are too small: tiles, unless the images have no more pixels than the network."""
+        """Remedy for defects that are too small: tiles, unless they would be too small."""
         spec, [(size_wh, _)] = self.best.extractor.spec, self.survey.sizes.most_common(1)
         width, height = region_of(size_wh, spec).wh
         columns, rows = (1, 1) if spec.tiles is None else map(len, spec.tiles.spans((width, height)))
-        is_of_pixels = self.best.fit.recipe.is_of_pixels
-        if is_of_pixels or (width // columns <= spec.width and height // rows <= spec.height):
+        side = min(width // (2 * columns), height // (2 * rows))
+        if self.best.fit.recipe.is_of_pixels or side < _LEAST_TILE * spec.width:
             return "bring the camera closer, or inspect a part of the image with --roi x,y,width,height"
         return f"train with --tiles {2 * columns}x{2 * rows}, or bring the camera closer"
 
