@@ -187,10 +187,11 @@ class TrainingResult:
         spec, [(size_wh, _)] = self.best.extractor.spec, self.survey.sizes.most_common(1)
         width, height = region_of(size_wh, spec).wh
         columns, rows = (1, 1) if spec.tiles is None else map(len, spec.tiles.spans((width, height)))
-        side = min(width // (2 * columns), height // (2 * rows))
-        if self.best.fit.recipe.is_of_pixels or side < _LEAST_TILE * spec.width:
+        more_columns = columns * (2 if width // (2 * columns) >= _LEAST_TILE * spec.width else 1)
+        more_rows = rows * (2 if height // (2 * rows) >= _LEAST_TILE * spec.height else 1)
+        if self.best.fit.recipe.is_of_pixels or (more_columns, more_rows) == (columns, rows):
             return "bring the camera closer, or inspect a part of the image with --roi x,y,width,height"
-        return f"train with --tiles {2 * columns}x{2 * rows}, or bring the camera closer"
+        return f"train with --tiles {more_columns}x{more_rows}, or bring the camera closer"
 
     @property
     def warnings(self) -> list[str]:

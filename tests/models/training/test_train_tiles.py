@@ -93,6 +93,9 @@ def test_the_hint_names_a_command_that_exists(tmp_path: Path) -> None:
     assert hint.startswith("accepts 30 of the 40 images of defective parts: train with --tiles 4x2, or")
     result.defects = a_test_of(figures(0.8, 8), None)
     assert not [line for line in result.warnings if line.startswith("accepts")]
+    result.best.extractor.spec = result.best.extractor.spec.model_copy(update={"tiles": parse_tiles("2x4")})
+    [hint] = [line for line in result.warnings if "synthetic" in line]
+    assert hint.endswith("train with --tiles 4x4, or bring the camera closer")  # twice the rows would be too low
     result.best.extractor.spec = result.best.extractor.spec.model_copy(update={"tiles": parse_tiles("8x4")})
     [hint] = [line for line in result.warnings if "synthetic" in line]
     assert hint.endswith("bring the camera closer, or inspect a part of the image with --roi x,y,width,height")
