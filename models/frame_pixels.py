@@ -15,7 +15,7 @@ from models.input_spec import InputSpec
 from models.placement import Placement
 from models.preprocess import Geometry, Tensor, content_wh, to_tensor
 from models.regions import Region, fill_outside, inspected_tiles, region_of, tiles_of
-from models.remarks import Remark, shrinking
+from models.remarks import NOT_ALIGNED, Remark, shrinking
 from models.sample_depth import Image
 
 
@@ -140,7 +140,7 @@ def frame_pixels(
 def _aligned(seen: FramePixels, frame: Image, aligner: Aligner) -> FramePixels:
     placement = aligner.place(frame, seen.region)
     if isinstance(placement, str):
-        return replace(seen, fault=placement)
+        return replace(seen, fault=placement, remarks=(*seen.remarks, Remark(NOT_ALIGNED, placement)))
     return replace(seen, pixels=aligner.align(frame, seen.region, placement), placement=placement)
 
 

@@ -24,6 +24,7 @@ from models.opencv import cv2
 from models.package import Model, load_model
 from models.protobuf import Malformed
 from models.regions import least_frame_wh
+from models.remarks import NOT_ALIGNED
 from models.sample_format import as_captured
 from models.testing import check_model
 from schemas.records import ResultState
@@ -199,8 +200,10 @@ def _inspect(
             for remark in found.remarks:
                 remarks.setdefault(remark.kind, remark.text)
             if found.result_state is not ResultState.COMPLETED:
-                report.failures["model-fault"] += 1
-                first_failure = first_failure or f"model-fault: {found.reason}"
+                is_aligned = all(remark.kind != NOT_ALIGNED for remark in found.remarks)
+                kind = "model-fault" if is_aligned else NOT_ALIGNED
+                report.failures[kind] += 1
+                first_failure = first_failure or f"{kind}: {found.reason}"
             elif found.score is not None:
                 scores.add(found.score)
         on_progress(done)

@@ -1,11 +1,13 @@
-"""Remarks on images that are unusual but still inspected: for metrics, and one log line for each camera."""
+"""Remarks on unusual images: for metrics, and one log line for each camera."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-RemarkKind = Literal["low-16-bit", "transparency", "shrunk", "stray-bytes", "second-picture"]
+RemarkKind = Literal["low-16-bit", "transparency", "shrunk", "stray-bytes", "second-picture", "not-aligned"]
+#: The one remark on an image that is not inspected: it cannot be laid over the picture of the package.
+NOT_ALIGNED: RemarkKind = "not-aligned"
 
 #: A stronger reduction in either direction gets a remark: a defect of this many pixels becomes one pixel.
 MOST_SHRINKING = 8.0
@@ -19,7 +21,7 @@ class Remark:
     ----------
     kind
         Stable word for metrics: ``low-16-bit``, ``transparency``, ``shrunk``, ``stray-bytes``,
-        ``second-picture``.
+        ``second-picture``, ``not-aligned``.
     text
         One line for a person, with a remedy.
     factor

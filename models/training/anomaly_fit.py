@@ -130,16 +130,20 @@ class AnomalyFit:
 
         def score(numbered: tuple[int, FramePixels]) -> tuple[int, float]:
             index, image = numbered
-            model = self._without[self._image_blocks[index]]
-            return index, float(self._scores_of(model.distances(extractor.features(image))).max())
+            return index, float(self.unseen_score(index, extractor.features(image)).max())
 
         for index, found in in_threads(score, images, threads):
             self.scores[index] = found
         self.limit, self._is_sample = conformal_limit(self.scores, self._overkill), True
 
-    def score(self, patches: NDArray[np.float16]) -> float:
-        """Return the score of an image that was not fitted: the mean over the models that `scores` comes from."""
-        return float(np.mean([self._scores_of(model.distances(patches)).max() for model in self._without.values()]))
+    def score(self, patches: NDArray[np.float16]) -> NDArray[np.float64]:
+        """Return the score of each tile of an image that was not fitted: the mean over the models of `scores`."""
+        scores = [self._scores_of(model.distances(patches)) for model in self._without.values()]
+        return np.asarray(np.mean(scores, axis=0))
+
+    def unseen_score(self, index: int, patches: NDArray[np.float16]) -> NDArray[np.float64]:
+        """Return the score of each tile of a fitted image, by the model that scored it."""
+        return self._scores_of(self._without[self._image_blocks[index]].distances(patches))
 
     def unseen_maps(self, index: int, patches: NDArray[np.float16] | None = None) -> NDArray[np.float32]:
         """Return the maps of distances ``(tiles, cells, cells)`` of a fitted image, by the model that scored it.
@@ -153,19 +157,27 @@ class AnomalyFit:
         distances = self._without[self._image_blocks[index]].distances(patches)
         return distances.reshape(-1, self.recipe.cells, self.recipe.cells)
 
+    @property
+    def is_sample(self) -> bool:
+        """True if not all tiles of the fitted images were learned from."""
+        return self._is_sample
+
     def random_scores(self) -> NDArray[np.float64]:
         """Return the scores by models of random folds, which have seen neighbours of the images.
 
-        They compare with `score`: defective parts are of lots that the models have seen.
+        They compare with `score`: defective parts are of lots that the models have seen. Of a sample of tiles, they
+        are `scores`.
         """
-        if self._is_sample:
-            return self.scores
+        return self.scores if self._is_sample else self._worst(np.concatenate(self.random_tile_scores()))
+
+    def random_tile_scores(self) -> list[NDArray[np.float64]]:
+        """Return the scores of the tiles of each image, as `random_scores`; not for a sample of tiles."""
         blocks = random_blocks(len(self._image_blocks))[self._owners]
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
             return self._scores_of(self._model(mask, self.width).distances(self._patches[mask]))
 
-        return self._worst(out_of_block(blocks, score))
+        return np.split(out_of_block(blocks, score), np.flatnonzero(np.diff(self._owners)) + 1)
 
     def self_test(
         self,

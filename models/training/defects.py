@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,18 @@ from numpy.typing import NDArray
 from models.errors import ImageError
 from models.training.anomaly_fit import AnomalyFit
 from models.training.blocks import BlockKind, neighbour_folds
-from models.training.features import FeatureExtractor, PooledExtractor, in_threads, read_image
-from models.training.labelled import FEWEST_DEFECTS, HeadFit, LabelledFigures, LabelledImages, fit_head
-from models.training.read_images import OnTrainingProgress, digest_of
+from models.training.features import FeatureExtractor, PooledExtractor, in_threads
+from models.training.labelled import FEWEST_DEFECTS, HeadFit, LabelledFigures, fit_head
+from models.training.labelled_tiles import LabelledImages
+from models.training.read_images import OnTrainingProgress, count_tiles, digest_of
 from models.training.survey import MOST_IMAGES, Survey, TrainingFolder, sampled
+
+_TilesOfImage = tuple[NDArray[np.floating[Any]], NDArray[np.float64]]
 
 #: AUROC by which two models may differ without being told apart.
 _TIE = 0.01
+#: Most tiles that are learned from, for an input of this many pixels a side; for a larger one fewer.
+_MOST_TILES, _TILE_SIDE = 16_000, 224
 
 
 @dataclass(slots=True)
@@ -36,7 +42,10 @@ class DefectTest:
         Figures of the model of good parts, which has seen no defect. The overkill is that of images outside of their
         block.
     head
-        Fit of the head; None if there are too few images to learn from, or the recipe does not, see `learns_defects`.
+        Fit of the head; None if there are too few images to learn from.
+    head_good, head_defective
+        Rows of the good and of the defective images that the head learned from: all of them, or with many tiles an even
+        sample.
     """
 
     paths: list[Path]
@@ -45,6 +54,8 @@ class DefectTest:
     good_scores: NDArray[np.float64]
     figures: LabelledFigures
     head: HeadFit | None = None
+    head_good: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    head_defective: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def learned(self) -> HeadFit | None:
@@ -83,38 +94,63 @@ def learn_defects(
     if not found:
         return None
     paths, kinds, scores = [list(each) for each in zip(*found, strict=True)]
-    values, good_scores = np.array(scores), fit.random_scores()
+    values, good_scores = np.array([each.max() for each in scores]), fit.random_scores()
     figures = LabelledFigures.of(good_scores, values, kinds, fit.limit, fit.limit)
     figures = replace(figures, overkill=(int((fit.scores >= fit.limit).sum()), len(fit.scores)))
     test = DefectTest(paths, kinds, values, good_scores, figures)
-    if len(paths) >= FEWEST_DEFECTS and learns_defects(extractor):
-        pooled = PooledExtractor(extractor.recipe, extractor.colour, extractor.spec)
+    rows, defective = _affordable(good.paths, paths, extractor)
+    if len(defective) < FEWEST_DEFECTS:
+        return test
+    test.head_good, test.head_defective = rows, defective
+    pooled = PooledExtractor(extractor.recipe, extractor.colour, extractor.spec)
+    of_good = None if fit.is_sample else fit.random_tile_scores()
 
-        def features(path: Path) -> NDArray[np.float32]:
-            return pooled.features(read_image(path, extractor.spec))
+    def tiles_of(item: tuple[Path, int | None]) -> _TilesOfImage:
+        """Return the features of the tiles of an image, and their scores if it is the good one of a row."""
+        path, row = item
+        image = extractor.read(path)
+        # Features of many tiles take half the memory this way.
+        features: NDArray[np.floating[Any]] = pooled.features(image)
+        if extractor.spec.tiles is not None:
+            features = features.astype(np.float16)
+        if row is None:
+            return features, np.empty(0)
+        return features, fit.unseen_score(row, extractor.features(image)) if of_good is None else of_good[row]
 
-        rows = []
-        for done, row in enumerate(in_threads(features, [*good.paths, *paths], threads)):
-            report("learning from defects", done, len(good.paths) + len(paths))
-            rows.append(row)
-        table, count = np.stack(rows), len(good.paths)
-        # Lots stay together.
-        folds = good.blocks if good.block_kind == "folder" else neighbour_folds(count)
-        test.head = fit_head(
-            LabelledImages(table[:count], good_scores, folds),
-            LabelledImages(table[count:], values, _folds_by_kind(kinds) % (folds.max() + 1)),
-            kinds,
-            escape_weight,
-        )
+    items = [*((good.paths[row], int(row)) for row in rows), *((paths[row], None) for row in defective)]
+    found_tiles = []
+    for done, each in enumerate(in_threads(tiles_of, items, threads)):
+        report("learning from defects", done, len(items))
+        found_tiles.append(each)
+    report("fitting to defects", 0, 0)
+    # Lots stay together.
+    folds = good.blocks[rows] if good.block_kind == "folder" else neighbour_folds(len(rows))
+    learned_kinds = [kinds[row] for row in defective]
+    of_defective = [
+        (features, scores[row]) for (features, _), row in zip(found_tiles[len(rows) :], defective, strict=True)
+    ]
+    test.head = fit_head(
+        LabelledImages.of(found_tiles[: len(rows)], folds),
+        LabelledImages.of(of_defective, _folds_by_kind(learned_kinds) % (folds.max() + 1)),
+        learned_kinds,
+        escape_weight,
+    )
     return test
 
 
-def learns_defects(extractor: FeatureExtractor) -> bool:
-    """Return True if a recipe can learn from defective parts.
-
-    Of tiles, nothing says which one is defective. A recipe of pixels has no features of the whole image.
-    """
-    return extractor.spec.tiles is None and not extractor.recipe.is_of_pixels
+def _affordable(
+    good: Sequence[Path], defective: Sequence[Path], extractor: FeatureExtractor
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of good and of defective images whose tiles fit into the memory and time for learning."""
+    tiles = count_tiles([*good, *defective], extractor.spec)
+    images = _MOST_TILES * _TILE_SIDE**2 // (tiles * extractor.recipe.size**2)
+    if tiles == 1 or len(good) + len(defective) <= images:
+        return np.arange(len(good)), np.arange(len(defective))
+    few = min(len(defective), images // 2)
+    return (
+        np.array(sampled(range(len(good)), max(1, images - few)), np.int64),
+        np.array(sampled(range(len(defective)), max(1, few)), np.int64),
+    )
 
 
 def _read(
@@ -125,12 +161,12 @@ def _read(
     survey: Survey,
     report: OnTrainingProgress,
     threads: int,
-) -> list[tuple[Path, str, float]]:
-    """Return path, kind and score of each image that can be used."""
+) -> list[tuple[Path, str, NDArray[np.float64]]]:
+    """Return path, kind and scores of the tiles of each image that can be used."""
     listed = [(path, kind) for kind, paths in folder.defects.items() for path in paths]
     chosen, learned, seen = sampled(listed, MOST_IMAGES), good.digests, set[bytes]()
 
-    def read(item: tuple[Path, str]) -> tuple[bytes, float] | str:
+    def read(item: tuple[Path, str]) -> tuple[bytes, NDArray[np.float64]] | str:
         try:
             image = extractor.read(item[0])
         except (ImageError, OSError) as error:
@@ -140,7 +176,7 @@ def _read(
         patches = extractor.features(image)
         return digest_of(patches, image, extractor.spec), fit.score(patches)
 
-    usable: list[tuple[Path, str, float]] = []
+    usable: list[tuple[Path, str, NDArray[np.float64]]] = []
     for done, ((path, kind), found) in enumerate(zip(chosen, in_threads(read, chosen, threads), strict=True)):
         report("scoring defective parts", done, len(chosen))
         if isinstance(found, str):

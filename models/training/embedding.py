@@ -37,7 +37,7 @@ def embed(paths: Iterable[Path], colour: Colour = "grey", embedding: str = "lite
     recipe = EMBEDDINGS[embedding]
     extractor = PooledExtractor(recipe, colour, input_spec(recipe, colour, WHOLE))
     rows = [extractor.features(read_image(Path(path), extractor.spec)) for path in paths]
-    return np.stack(rows) if rows else np.empty((0, FEATURE_COUNT), np.float32)
+    return np.concatenate(rows) if rows else np.empty((0, FEATURE_COUNT), np.float32)
 
 
 def embedding_graph(embedding: str, colour: Colour) -> onnx.ModelProto:

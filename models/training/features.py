@@ -121,10 +121,12 @@ class PooledExtractor:
         self._session = make_session(pooled_graph(recipe, colour).SerializeToString(), 1)
 
     def features(self, image: FramePixels) -> NDArray[np.float32]:
-        """Return the features of an image, ``(features,)`` float32."""
-        tensor, _, _ = image.tensor(self.spec)
-        [found] = self._session.run(None, {IMAGE: tensor})
-        return np.asarray(found[0], np.float32)
+        """Return the features of an image, ``(tiles, features)`` float32; without tiles, there is one."""
+        rows = [
+            self._session.run(None, {IMAGE: image.tile(tile, self.spec).tensor})[0][0]
+            for tile in inspected_tiles(image.region, self.spec)
+        ]
+        return np.asarray(rows, np.float32)
 
 
 def in_threads(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

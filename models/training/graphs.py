@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, compose, helper, numpy_helper
 
 from models.training.padim import Gaussians
 from models.training.pixel_graph import pixel_features, pixel_map
@@ -31,6 +31,10 @@ _BY_IMAGE = "by_image"
 MAX_DEVIATIONS = 5.0
 _STEM = "_conv_stem.weight.f16"
 _FEATURES = "features"
+#: Prefix of the names of the recipe of pixels in a graph with the backbone.
+_PIXELS = "pixels/"
+#: Pixels along each side that the backbone sees as one, in the input of the recipe of pixels.
+_REDUCTION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ def feature_graph(recipe: Recipe, colour: Literal["grey", "rgb"]) -> onnx.ModelP
 def pooled_graph(recipe: Recipe, colour: Literal["grey", "rgb"]) -> onnx.ModelProto:
     """Return the graph from images to ``pooled``, ``(n, features)`` float32: mean and maximum of each channel."""
     model = _backbone(POOLED_TAPS, colour)
+    _reduce_input(model, recipe)
     _add_pooled(model)
     return _finished(model, {POOLED: ["n", 2 * sum(CHANNELS[tap] for tap in POOLED_TAPS)]}, recipe, colour)
 
@@ -153,7 +158,6 @@ def labelled_graph(
     good: GoodParts,
     head: Head,
     *,
-    percentile: float,
     low: float,
     high: float,
 ) -> onnx.ModelProto:
@@ -161,17 +165,19 @@ def labelled_graph(
 
     Parameters
     ----------
-    percentile
-        Percentile of the distances that enters the score.
     low, high
         Distances that are 0 and 1 in the map.
     """
     model = _backbone((*recipe.taps, *POOLED_TAPS), colour)
-    _add_features(model, recipe)
-    _add_pooled(model)
-    _add_distances(model, good, recipe)
     nodes, constants = model.graph.node, model.graph.initializer
-    largest = percentile_weights(recipe.places, percentile) * head.map_weight
+    _reduce_input(model, recipe)
+    _add_pooled(model)
+    if recipe.is_of_pixels:
+        _add_pixel_distances(model, good, recipe)
+    else:
+        _add_features(model, recipe)
+        _add_distances(model, good, recipe)
+    largest = percentile_weights(recipe.cells**2, recipe.percentile) * head.map_weight
     for name, values in {
         "head.mean": head.mean.astype(np.float32),
         "head.scale": head.scale.astype(np.float32),
@@ -204,7 +210,29 @@ def labelled_graph(
         ]
     )
     _add_map(model, recipe, "map.clipped")
-    return _finished(model, {SCORES: ["n", 1], MAP: ["n", 1, recipe.grid, recipe.grid]}, recipe, colour)
+    return _finished(model, {SCORES: ["n", 1], MAP: ["n", 1, recipe.cells, recipe.cells]}, recipe, colour)
+
+
+def _reduce_input(model: onnx.ModelProto, recipe: Recipe) -> None:
+    """Let the backbone see a quarter of the sides of the input of pixels: it costs as much as the map otherwise."""
+    if not recipe.is_of_pixels:
+        return
+    [levels] = [each for each in model.graph.node if IMAGE in each.input]
+    [reduced], levels.output[:] = list(levels.output), ["input.levels"]
+    pool = helper.make_node(
+        "AveragePool", ["input.levels"], [reduced], kernel_shape=[_REDUCTION] * 2, strides=[_REDUCTION] * 2
+    )
+    model.graph.node.insert(list(model.graph.node).index(levels) + 1, pool)
+
+
+def _add_pixel_distances(model: onnx.ModelProto, good: GoodParts, recipe: Recipe) -> None:
+    """Add the distances of each image, ``(n, cells)``, of the recipe of pixels."""
+    square = "by_cell"
+    part = compose.add_prefix(pixel_map(recipe, good, IMAGE, square), _PIXELS, rename_inputs=False).graph
+    model.graph.node.extend(part.node)
+    model.graph.initializer.extend(part.initializer)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, -1]), "row"))
+    model.graph.node.append(helper.make_node("Reshape", [_PIXELS + square, "row"], [_BY_IMAGE]))
 
 
 def _add_distances(model: onnx.ModelProto, good: GoodParts, recipe: Recipe) -> None:
@@ -277,7 +305,7 @@ def _add_product(model: onnx.ModelProto, gaussians: Gaussians, suffix: str, outp
 
 
 def _add_map(model: onnx.ModelProto, recipe: Recipe, values: str) -> None:
-    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 1, recipe.grid, recipe.grid]), "square"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 1, recipe.cells, recipe.cells]), "square"))
     model.graph.node.append(helper.make_node("Reshape", [values, "square"], [MAP]))
 
 

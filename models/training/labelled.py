@@ -4,6 +4,11 @@ The head knows the defects that it has learned; the map finds what no good part 
 Networks 5, 1992, with weights that are not negative (L. Breiman, Machine Learning 24, 1996). All figures are of images
 that neither the head, nor the stack, nor the threshold has seen. (The out-of-fold values that the three numbers of the
 stack are fitted to come from heads that have seen the tested images.)
+
+Of an image that is cut into tiles, only the truth of the whole is known. This is multiple-instance learning: all tiles
+of a good part are good, and the most suspicious tile of a defective part is taken for defective (S. Andrews et al.,
+"Support Vector Machines for Multiple-Instance Learning", NIPS 2002). That is first the one with the highest score of
+the map, and then the one with the highest logit of a head that has not seen the image.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from numpy.typing import NDArray
 
 from models.training.auroc import auroc, auroc_interval
 from models.training.graphs import Head
+from models.training.labelled_tiles import LabelledImages, LabelledTiles
 from models.training.logistic import fit_logistic
 from models.wilson import wilson
 
@@ -25,6 +31,10 @@ _Scores = NDArray[np.float64]
 FEWEST_DEFECTS = 10
 #: Strength of the head's data against its penalty, and that of the stack.
 _HEAD_C, _STACK_C = 3e-3, 1.0
+#: Times that the tiles of defective parts are chosen.
+_CHOICES = 2
+#: Tiles whose features are converted to float64 at the same time.
+_AT_ONCE = 2500
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +114,6 @@ class HeadFit:
     figures: LabelledFigures
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledImages:
-    """Images of one truth, in the order of their names.
-
-    Parameters
-    ----------
-    pooled
-        ``(n, features)``: features of the whole image, see `models.training.graphs.pooled_graph`.
-    map_scores
-        ``(n,)``: score of the map, by a model that has not seen the image.
-    folds
-        ``(n,)``: fold of each image.
-    """
-
-    pooled: NDArray[np.float32]
-    map_scores: _Scores
-    folds: NDArray[np.int64]
-
-
 def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[str], escape_weight: float) -> HeadFit:
     """Fit the head and its threshold.
 
@@ -133,34 +124,26 @@ def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[st
     escape_weight
         Cost of accepting all defective parts over that of rejecting all good parts, see `cheapest_limit`.
     """
-    pooled = np.concatenate([good.pooled, defective.pooled]).astype(np.float64)
-    scores = np.concatenate([good.map_scores, defective.map_scores])
-    folds = np.concatenate([good.folds, defective.folds])
-    is_defective = np.arange(len(folds)) >= len(good.folds)
-    middle = float(np.median(good.map_scores))
-    spread = max(float(np.subtract(*np.percentile(good.map_scores, [90, 10]))), 1e-9)
-    normalised = (scores - middle) / spread
+    tiles = LabelledTiles.of(good, defective)
+    is_defective, good_tiles = tiles.is_defective, tiles.good_to_learn()
+    worst_good = tiles.worst(tiles.map_scores)[~is_defective]
+    middle = float(np.median(worst_good))
+    spread = max(float(np.subtract(*np.percentile(worst_good, [90, 10]))), 1e-9)
+    normalised = (tiles.map_scores - middle) / spread
 
-    from_image = np.empty(len(folds))
-    for fold in np.unique(folds):
-        mine = folds == fold
-        part = _fit_image(pooled[~mine], is_defective[~mine])
-        from_image[mine] = part.standardised(pooled[mine]) @ part.weights + part.bias
-    features = np.stack([from_image, normalised], axis=1)
-    logits, limits = np.empty(len(folds)), np.empty(len(folds))
-    for fold in np.unique(folds):
-        mine = folds == fold
-        stack, offset = fit_logistic(features[~mine], is_defective[~mine], _STACK_C, is_monotonic=True)
-        every = features @ stack + offset
-        logits[mine] = every[mine]
-        others = every[~mine]
-        limits[mine] = cheapest_limit(others[~is_defective[~mine]], others[is_defective[~mine]], escape_weight)
+    chosen = tiles.most_suspicious(normalised)
+    for _ in range(_CHOICES if len(chosen) < len(normalised) else 1):
+        learned = np.concatenate([good_tiles, chosen[is_defective]])
+        features = np.stack([_head_out_of_fold(tiles, learned), normalised], axis=1)
+        of_tiles, limits = _stack_out_of_fold(tiles, features, chosen, escape_weight)
+        chosen = tiles.most_suspicious(of_tiles)
+    logits = of_tiles[chosen]
     figures = LabelledFigures.of(
         logits[~is_defective], logits[is_defective], kinds, limits[is_defective], limits[~is_defective]
     )
 
-    image = _fit_image(pooled, is_defective)
-    stack, offset = fit_logistic(features, is_defective, _STACK_C, is_monotonic=True)
+    image = _fit_tiles(tiles, np.concatenate([good_tiles, chosen[is_defective]]))
+    stack, offset = fit_logistic(features[chosen], is_defective, _STACK_C, is_monotonic=True)
     limit = cheapest_limit(logits[~is_defective], logits[is_defective], escape_weight)
     head = replace(
         image,
@@ -189,6 +172,52 @@ def cheapest_limit(good: _Scores, defective: _Scores, escape_weight: float) -> f
     overkill = 1 - np.searchsorted(np.sort(good), limits, "left") / len(good)
     costs = escape_weight * escapes + overkill
     return float(limits[np.lexsort((-gaps, costs))[0]])
+
+
+def _head_out_of_fold(tiles: LabelledTiles, learned: NDArray[np.int64]) -> _Scores:
+    """Return the logit of each tile by a head that has not seen the fold of its image.
+
+    Parameters
+    ----------
+    learned
+        Tiles that heads are fitted to.
+    """
+    logits, folds = np.empty(len(tiles.owners)), tiles.folds[tiles.owners]
+    for fold in np.unique(folds):
+        head = _fit_tiles(tiles, learned[folds[learned] != fold])
+        mine = np.flatnonzero(folds == fold)
+        for part in np.array_split(mine, 1 + len(mine) // _AT_ONCE):
+            logits[part] = head.standardised(tiles.pooled[part].astype(np.float64)) @ head.weights + head.bias
+    return logits
+
+
+def _stack_out_of_fold(
+    tiles: LabelledTiles, features: _Scores, chosen: NDArray[np.int64], escape_weight: float
+) -> tuple[_Scores, _Scores]:
+    """Return the stacked logit of each tile, and the limit for each image, by stacks that have not seen its fold.
+
+    Parameters
+    ----------
+    features
+        ``(tiles, 2)``: logit of the head, and normalised score of the map.
+    chosen
+        Tile of each image that stands for it.
+    """
+    logits, limits = np.empty(len(features)), np.empty(len(tiles.folds))
+    for fold in np.unique(tiles.folds):
+        mine = tiles.folds == fold
+        stack, offset = fit_logistic(features[chosen[~mine]], tiles.is_defective[~mine], _STACK_C, is_monotonic=True)
+        every = features @ stack + offset
+        of_tiles = mine[tiles.owners]
+        logits[of_tiles] = every[of_tiles]
+        others, is_defective = tiles.worst(every)[~mine], tiles.is_defective[~mine]
+        limits[mine] = cheapest_limit(others[~is_defective], others[is_defective], escape_weight)
+    return logits, limits
+
+
+def _fit_tiles(tiles: LabelledTiles, learned: NDArray[np.int64]) -> Head:
+    """Return the head of some tiles, without the map."""
+    return _fit_image(tiles.pooled[learned].astype(np.float64), tiles.is_defective[tiles.owners[learned]])
 
 
 def _fit_image(pooled: _Scores, is_defective: NDArray[np.bool_]) -> Head:

@@ -82,7 +82,10 @@ def _training(result: TrainingResult) -> dict[str, str]:
     products = f", a map for each of {len(result.products)} products" if result.products else ""
     head = "" if learned is None else ", stacked with a logistic head on labelled images"
     is_of_pixels = result.best.fit.recipe.is_of_pixels
+    has_backbone = learned is not None or not is_of_pixels
     origin = "distribution of pixels" if is_of_pixels else "PaDiM on EfficientNet-Lite0 (ImageNet weights)"
+    if learned is not None and is_of_pixels:
+        head += ", on EfficientNet-Lite0 (ImageNet weights)"
     data = f"{count} images of good parts"
     if learned is not None:
         data += f", {len(learned.defect_logits)} of defective parts"
@@ -92,7 +95,7 @@ def _training(result: TrainingResult) -> dict[str, str]:
         "split": f"limit from images outside of their block ({result.block_kind}), {len(np.unique(result.blocks))}"
         " blocks",
         "licence": "That of the images"
-        + ("" if is_of_pixels else "; the ImageNet weights of the backbone are Apache-2.0"),
+        + ("; the ImageNet weights of the backbone are Apache-2.0" if has_backbone else ""),
     }
 
 

@@ -154,17 +154,20 @@ def _pictures(result: TrainingResult, scores: dict[str, _Scores], model: Model) 
         "the wrong folder: move it, and train again. Point at a picture to see it without the heat map.</p>"
     )
     yield '<div class="cards">'
-    for index in np.argsort(-scores["good"], kind="stable")[:_PICTURES]:
-        # The finished model has learned these images, and would find nothing in them.
-        yield _card(result.paths[index], scores["good"][index], result.root, _unseen_map(result, int(index)))
-    yield "</div>"
     defects = result.defects
+    is_sample = defects is not None and result.learned is not None
+    for index in np.argsort(-scores["good"], kind="stable")[:_PICTURES]:
+        row = int(defects.head_good[index]) if defects is not None and is_sample else int(index)
+        # The finished model has learned these images, and would find nothing in them.
+        yield _card(result.paths[row], scores["good"][index], result.root, _unseen_map(result, row))
+    yield "</div>"
     if defects is None:
         return
     yield "<h2>Least suspicious defective parts</h2>"
     yield '<div class="cards">'
     for index in np.argsort(scores["defective"], kind="stable")[:_PICTURES]:
-        yield _card(defects.paths[index], scores["defective"][index], result.root, model)
+        row = int(defects.head_defective[index]) if is_sample else int(index)
+        yield _card(defects.paths[row], scores["defective"][index], result.root, model)
     yield "</div>"
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.regions import region_of
-from models.training.defects import learns_defects
 from models.training.labelled import FEWEST_DEFECTS, LabelledFigures
 from models.training.synthetic import FINEST
 from models.training.train import TrainingOptions, TrainingResult
@@ -74,13 +73,12 @@ def defect_lines(result: TrainingResult, options: TrainingOptions) -> Iterator[s
     yield from _kind_lines(defects.figures)
     if defects.head is None:
         number = len(defects.paths)
-        of = "of pixels" if result.best.fit.recipe.is_of_pixels else "with tiles"
         yield (
             f"{number} different image{'' if number == 1 else 's'} of defective parts: a test only; "
             + (
                 f"from {FEWEST_DEFECTS} on the model learns from them"
-                if learns_defects(result.best.extractor)
-                else f"a model {of} does not learn from them"
+                if number < FEWEST_DEFECTS
+                else "the images have too many tiles to learn from them"
             )
         )
         return

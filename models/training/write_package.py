@@ -18,7 +18,6 @@ from models.package import Model, load_model
 from models.training.graphs import anomaly_graph, labelled_graph
 from models.training.manifest_of_training import manifest_of, map_range
 from models.training.package_folder import MODEL_NAME, REPORT_NAME, new_package
-from models.training.products import PERCENTILE
 from models.training.read_images import OnTrainingProgress
 from models.training.report import write_report
 from models.training.train import TrainingOptions, TrainingResult
@@ -97,4 +96,4 @@ def _graph(result: TrainingResult) -> onnx.ModelProto:
     if learned is None:
         return anomaly_graph(recipe, colour, good)
     low, high = map_range(best.fit)
-    return labelled_graph(recipe, colour, good, learned.head, percentile=PERCENTILE, low=low, high=high)
+    return labelled_graph(recipe, colour, good, learned.head, low=low, high=high)

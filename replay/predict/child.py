@@ -21,6 +21,7 @@ from pathlib import Path
 
 from models import FramePosition, Model, load_model
 from models.image_header import read_header
+from models.remarks import NOT_ALIGNED
 from replay.predict.rows import FileRow
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
@@ -125,6 +126,8 @@ class FileInspector:
         assert result.decision is not None  # the identity of our frames makes a decision that can be encoded
         decision = dataclasses.replace(result.decision, image_sha256=sha256)
         fault = "" if decision.result_state is ResultState.COMPLETED else MODEL_FAULT
+        if any(each.kind == NOT_ALIGNED for each in result.remarks):
+            fault = NOT_ALIGNED
         remarks = [f"{each.kind}: {each.text}" for each in result.remarks]
         return FileRow.of(file_text(job.path), decision, result.kind or fault, remarks)
 

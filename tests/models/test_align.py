@@ -17,10 +17,12 @@ from models.aligner import Aligner, AlignError
 from models.explain import heat_map
 from models.inspect_images import inspect_images
 from models.manifest import DecisionRule
+from models.package_report import check_package
 from models.package_summary import PackageSummary
 from models.placement import Placement
 from models.regions import Region
 from models.testing import check_model
+from replay.predict.child import FileInspector, FileJob
 from schemas import ResultState, Verdict
 from schemas.records import Action
 from tests.support.boards import BOARD_WH, board, placement_of
@@ -150,11 +152,24 @@ def test_a_frame_that_does_not_match_fails_and_is_rejected(
         ResultState.FAILED, Verdict.NOT_DECIDABLE, Action.REJECT,
     )  # fmt: skip
     assert reason in found.reason
+    assert "not-aligned" in [remark.kind for remark in found.remarks]
     assert found.score is None
     assert found.defects == ()
     assert found.signals["brightness"] >= 0
     with pytest.raises(ImageError, match="aligned to"):
         heat_map(encoded(frame), model)
+
+
+def test_commands_name_a_frame_that_does_not_match(make_package: MakePackage, tmp_path: Path) -> None:
+    package = aligned(make_package)
+    for name, frame in (("own", board(1)), ("other", board(layout=1))):
+        (tmp_path / f"{name}.png").write_bytes(encoded(frame))
+    files = sorted(tmp_path.glob("o*.png"))
+    inspector = FileInspector(load_model(package), str(tmp_path))
+    rows = [row for _, row in inspector([FileJob(number, path.name) for number, path in enumerate(files)])]
+    assert [row.failure for row in rows] == ["not-aligned", ""]
+    report = check_package(package, [path.read_bytes for path in files])
+    assert report.failures == {"not-aligned": 1}
 
 
 @pytest.mark.parametrize(("shift", "degrees"), MOVES.values(), ids=MOVES)

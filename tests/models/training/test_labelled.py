@@ -10,7 +10,9 @@ import pytest
 
 from models import inspect_image, load_model
 from models.explain import heat_map
-from models.training.labelled import LabelledImages, cheapest_limit, fit_head
+from models.training.auroc import auroc
+from models.training.labelled import cheapest_limit, fit_head
+from models.training.labelled_tiles import LabelledImages, LabelledTiles
 from models.training.synthetic import add_defect
 from models.training.train import TrainingOptions, TrainingResult, train
 from models.training.write_package import write_package
@@ -89,7 +91,7 @@ def test_the_graph_has_the_scores_of_the_training(result: TrainingResult, tmp_pa
     for path in result.paths[:3]:
         image = read_image(path, best.extractor.spec)
         distances = best.fit.model.distances(best.extractor.features(image))
-        features = head.standardised(pooled.features(image))
+        features = head.standardised(pooled.features(image)[0])
         logit = features @ head.weights + head.map_weight * scores_of(distances)[0] + head.bias
         score = inspect_image(path.read_bytes(), model).score
         assert score == pytest.approx(1 / (1 + np.exp(-logit)), abs=0.005)
@@ -115,6 +117,41 @@ def test_a_score_that_helps_is_used() -> None:
     fit = fit_head(good, bad, ["shifted"] * 30, 1.0)
     assert fit.figures.auroc > 0.95
     assert fit.head.map_weight > 0
+
+
+def tiles_of_images(count: int, seed: int, *, is_defective: bool) -> LabelledImages:
+    """Return images of six tiles; one tile of a defective image has the defect. The map hardly sees it."""
+    rng = np.random.default_rng(seed)
+    pooled, owners = rng.normal(0, 1, (6 * count, 20)), np.repeat(np.arange(count), 6)
+    scores = rng.normal(0, 1, 6 * count)
+    if is_defective:
+        tiles = 6 * np.arange(count) + rng.integers(0, 6, count)
+        pooled[tiles, :3] += 3.0
+        scores[tiles] += 1.5
+    return LabelledImages(pooled.astype(np.float16), scores, np.arange(count) % 5, owners)
+
+
+@pytest.mark.parametrize("most", [2500, 120])
+def test_of_a_defective_image_the_tile_with_the_defect_is_learned(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr("models.training.labelled_tiles.GOOD_TILES", most)
+    good, defective = (tiles_of_images(count, count, is_defective=count == 40) for count in (100, 40))
+    by_map = [np.maximum.reduceat(each.map_scores, np.arange(0, len(each.map_scores), 6)) for each in (good, defective)]
+    fit = fit_head(good, defective, ["hole"] * 40, 1.0)
+    assert auroc([*by_map[0], *by_map[1]], [False] * 100 + [True] * 40) < 0.85
+    assert fit.figures.auroc > 0.95
+    assert fit.head.weights[:3].min() > 2 * np.abs(fit.head.weights[3:]).max()
+    assert (fit.figures.escapes[1], fit.figures.overkill[1]) == (40, 100)
+
+
+def test_good_tiles_are_the_highest_and_a_spread_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.training.labelled_tiles.GOOD_TILES", 20)
+    good = tiles_of_images(10, 1, is_defective=False)
+    tiles = LabelledTiles.of(good, tiles_of_images(4, 2, is_defective=True))
+    chosen = tiles.good_to_learn()
+    assert len(chosen) <= 20
+    assert chosen.max() < 60
+    assert set(tiles.most_suspicious(tiles.map_scores)[:10].tolist()) <= set(chosen.tolist())
+    assert len(set((chosen // 6).tolist())) == 10
 
 
 def test_one_image_with_a_feature_far_outside_does_not_spoil_the_head() -> None:

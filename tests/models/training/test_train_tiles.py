@@ -14,8 +14,9 @@ from models import Model, inspect_image
 from models.input_text import parse_roi, parse_tiles
 from models.manifest import Manifest
 from models.training import read_images
-from models.training.features import InspectedPart
+from models.training.features import InspectedPart, PooledExtractor
 from models.training.manifest_of_training import manifest_of
+from models.training.products import scores_of
 from models.training.sentences import defect_lines
 from models.training.train import TrainingOptions, TrainingResult, train
 from models.training.write_package import write_package
@@ -113,21 +114,58 @@ def test_a_sample_of_tiles_has_the_scores_of_all(good: Path, monkeypatch: pytest
     assert sample.best.fit.scores.mean() > 0.9 * every.best.fit.scores.mean()
 
 
-@pytest.mark.long
-def test_defective_parts_are_a_test_with_tiles(good: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "parts"
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parts")
     for number in range(12):
-        for name, image in (("good", web(number)), ("hole", web(500 + number, hole=12))):
+        for name, image in (("good", web(number)), ("hole", web(500 + number, hole=5))):
             (folder / name).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(folder / name / f"{number}.png"), image)
+            cv2.imwrite(str(folder / name / f"{number:02}.png"), image)
     cv2.imwrite(str(folder / "hole" / "copy.png"), web(3))
+    return folder
+
+
+@pytest.mark.long
+def test_defective_parts_are_learned_with_tiles(parts: Path, tmp_path: Path) -> None:
     options = dataclasses.replace(
         QUICK, part=InspectedPart(parse_roi("0,0 639,0 639,479 0,479"), parse_tiles("256x256px"))
     )
-    result = train(folder, options)
-    assert result.learned is None
-    assert result.defects is not None
+    result = train(parts, options)
     assert result.survey.in_both == 1
-    assert "a model with tiles does not learn from them" in "\n".join(defect_lines(result, options))
+    assert result.learned is not None
+    assert result.defects is not None
+    assert len(result.defects.head_good) == len(result.defects.head_defective) == 12
+    assert "learned from defective parts too" in "\n".join(defect_lines(result, options))
     model = write_package(result, tmp_path / "model", options)
     assert (model.manifest.input.roi, model.manifest.input.tiles) == (options.part.roi, options.part.tiles)
+    assert model.manifest.task == "classification"
+    found = [inspect_image(encoded(web(100 + each, hole=5)), model).verdict for each in range(8)]
+    assert found.count(Verdict.NOT_OK) >= 7
+    overkill = [inspect_image(encoded(web(200 + each)), model).verdict for each in range(10)]
+    assert overkill.count(Verdict.NOT_OK) <= 2
+
+    best, head = result.best, result.learned.head
+    pooled = PooledExtractor(best.extractor.recipe, best.extractor.colour, best.extractor.spec)
+    for path in result.paths[:3]:
+        image = best.extractor.read(path)
+        of_map = scores_of(best.fit.model.distances(best.extractor.features(image)))
+        logits = head.standardised(pooled.features(image)) @ head.weights + head.map_weight * of_map + head.bias
+        score = inspect_image(path.read_bytes(), model).score
+        assert score == pytest.approx(1 / (1 + np.exp(-logits.max())), abs=0.005)
+
+
+@pytest.mark.long
+def test_of_very_many_tiles_a_sample_of_the_images_is_learned(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = dataclasses.replace(QUICK, part=InspectedPart(tiles=parse_tiles("3x2")))
+    monkeypatch.setattr("models.training.defects._MOST_TILES", 6 * 21)
+    result = train(parts, options)
+    assert result.defects is not None
+    assert (len(result.defects.head_good), len(result.defects.head_defective)) == (11, 10)
+    report = write_package(result, tmp_path / "model", options).path / "report.html"
+    assert "hole/" in report.read_text(encoding="utf-8")
+    monkeypatch.setattr("models.training.defects._MOST_TILES", 6 * 19)
+    result = train(parts, options)
+    assert result.learned is None
+    assert "have too many tiles to learn from them" in "\n".join(defect_lines(result, options))
