@@ -5,6 +5,7 @@ Grey values are scaled by the bit depth of the file, never by the content: a dar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -120,6 +121,10 @@ def decoding(
     structure = examine(data, header.encoding)
     divisor = _divisor(header, needed_wh, aligned_to)
     depth = (structure.significant_bits or samples.bit_depth) if structure.bits == 16 else None
+    if structure.is_inverted and depth is not None and depth < 16:
+        raise ImageError(
+            "depth-mismatch", f"its words of {depth} bits have 0 for white; save with 0 for black (BlackIsZero)"
+        )
     needed_bytes = _needed_bytes(header, structure, divisor, colour, depth)
     if not samples.is_plain:
         # Words, their 8 bits, and the colours of a mosaic.
@@ -193,11 +198,14 @@ def _needed_bytes(header: ImageHeader, structure: Structure, divisor: int, colou
     result = (3 if colour else 1) * (pixels // divisor**2)
     if header.encoding is Encoding.JPEG:
         return result + structure.work_bytes
-    # OpenCV's PNG reader composes a second picture, as large as the result.
-    copies = 2 if header.encoding is Encoding.PNG else 1
-    samples = 2 if depth is not None or structure.bits in _PACKED_BITS else 0
-    alpha = _alpha_bytes(header, structure) * copies if _looks_at_alpha(header, structure) else 0
-    return max(result * copies * (1 + samples), alpha + (result if alpha else 0)) + structure.work_bytes
+    if structure.padded_wh is not None:
+        result = (3 if colour else 1) * math.prod(structure.padded_wh)
+    # OpenCV's PNG reader composes a second picture, and its Python interface copies every picture.
+    words = 2 * result if depth is not None or structure.bits in _PACKED_BITS else 0
+    alpha = _alpha_bytes(header, structure) if _looks_at_alpha(header, structure) else 0
+    return max(2 * (words or result) + (result if words else 0), 2 * alpha + (result if alpha else 0)) + (
+        structure.work_bytes
+    )
 
 
 def _alpha_bytes(header: ImageHeader, structure: Structure) -> int:
@@ -279,7 +287,9 @@ def _opencv(header: ImageHeader, structure: Structure, flags: int) -> Any:
         raise ImageError("unreadable-image", f"{header.encoding} data that OpenCV refuses: {error.err}") from error
     if pixels is None:
         raise ImageError("unreadable-image", f"the {header.encoding} data is damaged or cut off")
-    return pixels
+    if structure.padded_wh is not None and pixels.shape[1::-1] == structure.padded_wh:
+        pixels = pixels[: header.height, : header.width]
+    return 65535 - pixels if structure.is_inverted and pixels.dtype == np.uint16 else pixels
 
 
 def _transparency(header: ImageHeader, structure: Structure) -> tuple[tuple[Remark, ...], Image | None]:

@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 from schemas.errors import BrokerUnavailable, InspectionError, NotAuthorised, TopicMissing
@@ -58,9 +59,8 @@ def read_topic(
     Parameters
     ----------
     within
-        Range by the messages' timestamps, found with the broker's index; None for all messages. If timestamps are out
-        of order, the ends of the range are those of the index: from the first message of the time on, up to the first
-        one after it.
+        Range by the messages' timestamps; None for all messages. Messages that are very late are left out, see
+        `transport.topic_ranges.time_ranges`.
     on_progress
         Called with the number of offsets passed, and in all; those of a transaction's markers count.
     on_unreadable
@@ -75,8 +75,12 @@ def read_topic(
     ReadingFailed
         If the child processes that read end of something else than what they read.
     """
-    ranges = time_ranges(kafka, topic, within or TimeRange())
-    yield from read_ranges(kafka, topic, ranges, on_progress=on_progress, on_unreadable=on_unreadable)
+    within = within or TimeRange()
+    ranges = time_ranges(kafka, topic, within)
+    with closing(read_ranges(kafka, topic, ranges, on_progress=on_progress, on_unreadable=on_unreadable)) as messages:
+        for message in messages:
+            if within.has(message.timestamp_us):
+                yield message
 
 
 def read_ranges(

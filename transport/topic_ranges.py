@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,10 @@ from transport.open_transactions import first_open_offsets, open_transaction_lin
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 10.0
 _AGAIN_S = 0.1
+#: Messages in a row behind the end of a range after which no more of its time are expected.
+MOST_AHEAD = 32
+#: Time that brokers let a message be ahead of their clock (message.timestamp.after.max.ms).
+_AHEAD_US = 3_600_000_000
 _LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 
 
@@ -64,7 +68,11 @@ class TimeRange:
 
 
 def time_ranges(kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int, tuple[tuple[int, int], ...]]:
-    """Return the offsets of a time range by the broker's index, one interval a partition, without empty ones.
+    """Return the offsets of a time range, one interval a partition, without empty ones.
+
+    They go from the first message of the time on, by the broker's index. The first one that the index has behind the
+    end may be of a sender whose clock was ahead. So they go on up to the last message of the time, as long as fewer
+    than `MOST_AHEAD` messages of later times in a row come before it. Messages of other times are among them.
 
     Raises
     ------
@@ -84,7 +92,7 @@ def time_bounds(kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int
         See `read_topic`.
     """
     first = FirstError()
-    consumer = make_consumer(kafka, {**consumer_settings(), "error_cb": first})
+    consumer = make_consumer(kafka, {**consumer_settings(slow=True), "error_cb": first})
     try:
         found = _offsets(consumer, first, kafka, topic, within)
         log_open_transactions(kafka, topic, found)
@@ -173,16 +181,59 @@ def _offsets(
     consumer: Consumer, first: FirstError, kafka: KafkaSettings, topic: str, within: TimeRange
 ) -> dict[int, tuple[int, int]]:
     ranges = _watermarks(consumer, first, kafka, topic)
-    for bound, index in ((within.from_us, 0), (within.to_us, 1)):
-        if bound is None:
-            continue
-        # Kafka's index is in milliseconds; it returns -1 if all messages are older. Times below 0 have other meanings.
-        asked = [TopicPartition(topic, number, max(0, -(-bound // 1000))) for number in ranges]
-        for answer in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S):
-            low, high = ranges[answer.partition]
-            offset = high if answer.offset < 0 else max(low, answer.offset)
-            ranges[answer.partition] = (offset, high) if index == 0 else (low, offset)
+    if within.to_us is not None:
+        ends = _first_at(consumer, topic, ranges, within.to_us)
+        bounds = _first_at(consumer, topic, ranges, within.to_us + _AHEAD_US)
+        for number, (low, _) in ranges.items():
+            ranges[number] = low, _behind_last(consumer, topic, number, ends[number], bounds[number], within.to_us)
+    if within.from_us is not None:
+        begins = _first_at(consumer, topic, ranges, within.from_us)
+        ranges = {number: (begins[number], high) for number, (_, high) in ranges.items()}
     return ranges
+
+
+def _first_at(consumer: Consumer, topic: str, ranges: Mapping[int, tuple[int, int]], at_us: int) -> dict[int, int]:
+    """Return the offset of the first message at or after a time in each partition; if there is none, its end."""
+    # Kafka's index is in milliseconds; it returns -1 if all messages are older. Times below 0 have other meanings.
+    asked = [TopicPartition(topic, number, max(0, -(-at_us // 1000))) for number in ranges]
+    found = {}
+    for answer in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S):
+        low, high = ranges[answer.partition]
+        found[answer.partition] = high if answer.offset < 0 else min(high, max(low, answer.offset))
+    return found
+
+
+def _behind_last(consumer: Consumer, topic: str, number: int, begin: int, bound: int, before_us: int) -> int:
+    """Return the offset behind the last message before a time; see `time_ranges`.
+
+    Parameters
+    ----------
+    begin
+        First offset with a message that is not before the time.
+    bound
+        Offset that is returned at most, and if messages cannot be read.
+    """
+    if begin >= bound:
+        return begin
+    end, later = begin, 0
+    consumer.assign([TopicPartition(topic, number, begin)])
+    try:
+        while later < MOST_AHEAD:
+            message = consumer.poll(_TIMEOUT_S)
+            if message is None:
+                return bound
+            if (error := message.error()) is not None:
+                return end if error.code() == KafkaError._PARTITION_EOF else bound
+            offset = message.offset() or 0
+            if offset >= bound:
+                break
+            if message.timestamp()[1] * 1000 < before_us:
+                end, later = offset + 1, 0
+            else:
+                later += 1
+        return end
+    finally:
+        consumer.unassign()
 
 
 def as_message(message: Message) -> TopicMessage:

@@ -29,8 +29,13 @@ class Structure:
         Bits that the camera measured, if the file names them: PNG's sBIT, TIFF's MaxSampleValue.
     has_alpha
         True if the file has transparency.
+    is_inverted
+        True if the sample 0 is white. The decoder inverts samples of 8 bits, but no words.
     work_bytes
         Memory that the decoder takes besides the pixels it returns, in bytes.
+    padded_wh
+        Width and height that ``data`` states, if they are larger than those of the picture: what lies beyond its right
+        and lower edge is cut off. None: they are those of the picture.
     remarks
         Remarks on unusual features of the file.
     """
@@ -40,14 +45,29 @@ class Structure:
     bits: int = 8
     significant_bits: int | None = None
     has_alpha: bool = False
+    is_inverted: bool = False
     work_bytes: int = 0
+    padded_wh: tuple[int, int] | None = None
     finish: Callable[[], bytes] | None = None
     remarks: tuple[Remark, ...] = ()
 
 
-#: Bytes beyond those that the rows of a picture need, which are ignored. More of them show that the header is damaged:
-#: a flipped bit makes a picture narrower or lower, and its rows are then cut at wrong places.
+#: Most bytes beyond those that the rows of a picture need, which are ignored.
 SURPLUS_BYTES = 4096
+
+
+def most_surplus(row_bytes: int) -> int:
+    """Return the most bytes beyond the rows of a picture, or of a part of it, that are ignored: less than a row.
+
+    More of them show that the header is damaged: a flipped bit makes a picture narrower or lower, and its rows are then
+    cut at wrong places, or are missing.
+
+    Examples
+    --------
+    >>> most_surplus(640), most_surplus(30_000)
+    (639, 4096)
+    """
+    return min(SURPLUS_BYTES, row_bytes - 1)
 
 
 def unreadable(reason: str) -> NoReturn:

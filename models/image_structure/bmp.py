@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from models.image_structure.base import SURPLUS_BYTES, Structure, unreadable
+from models.image_structure.base import Structure, most_surplus, unreadable
 
 _OS2_HEADER, _OS2_LONG_HEADER = 12, 64
 #: Place of the masks of bit fields, and the masks that the decoder knows: red, green and blue, by bits of a pixel.
@@ -61,8 +61,9 @@ def examine_bmp(data: bytes) -> Structure:
     wanted = row_bytes * rows
     if len(data) - offset < wanted:
         unreadable(f"the BMP is cut off: {len(data) - offset} bytes of pixels are there of {wanted}")
-    if wanted + SURPLUS_BYTES < stated <= len(data) - offset:
-        unreadable(f"the BMP's header is damaged: {width}x{rows} pixels take {wanted} bytes, and it says {stated}")
+    held = _held_bytes(data, offset, wanted, stated)
+    if held > wanted + most_surplus(row_bytes):
+        unreadable(f"the BMP's header is damaged: {width}x{rows} pixels take {wanted} bytes, and it has {held}")
     is_short = bits in (4, 8) and 0 < colours < most
     return Structure(
         data=data,
@@ -70,6 +71,17 @@ def examine_bmp(data: bytes) -> Structure:
         work_bytes=8 * width + (wanted if is_short else 0),
         finish=partial(_check_colours, data, offset, (rows, row_bytes), width, bits, colours) if is_short else None,
     )
+
+
+def _held_bytes(data: bytes, offset: int, wanted: int, stated: int) -> int:
+    """Return the bytes of the pixels as the header states them; if it does not, up to the end that it states.
+
+    Numbers that contradict the file, as some writers leave them, say nothing.
+    """
+    if 0 < stated <= len(data) - offset:
+        return stated
+    (end,) = struct.unpack_from("<I", data, 2)
+    return (end if offset + wanted <= end <= len(data) else len(data)) - offset
 
 
 def _check_masks(data: bytes, size: int, bits: int) -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from models.image_structure import tiff_tags as tag
-from models.image_structure.base import SURPLUS_BYTES, Structure, unreadable
-from models.image_structure.tiff_packing import GROUP_BYTES, LZW, PACKBITS, Strip, check_strips, zlib_size
-from models.image_structure.tiff_tags import Tags, first_directory, upright, with_numbers
+from models.image_structure.base import Structure, most_surplus, unreadable
+from models.image_structure.tiff_packing import (
+    GROUP_BYTES,
+    LZW,
+    PACKBITS,
+    Strip,
+    check_strips,
+    is_padding,
+    zlib_is_padded,
+    zlib_size,
+)
+from models.image_structure.tiff_tags import Tags, directory_bytes, first_directory, upright, with_numbers
 
 _NONE = 1
 _DEFLATE = (8, 32946)
@@ -32,7 +42,15 @@ _BITS = {_WHITE: (1, 8, 16), _BLACK: (1, 8, 10, 12, 14, 16), _RGB: (8, 16), _PAL
 #: Samples of a pixel without the extra ones.
 _COLOURS = {_WHITE: 1, _BLACK: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
 _CONTIGUOUS, _SEPARATE = 1, 2
+#: Kinds of extra samples: pixels that are multiplied by their alpha in the file, and pixels that are not.
+_ASSOCIATED, _UNASSOCIATED = 1, 2
+#: Bytes of which an uncompressed tile has a multiple: libtiff reads no others as 8 bits.
+_TILE_BYTES = 1024
+#: Bytes that the list of strips takes for each of them.
+_STRIP_BYTES = 320
 _CURE = "save as 8 or 16 bits"
+#: Begin and end of parts of a file, in order.
+_Parts = list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +77,25 @@ def examine_tiff(data: bytes) -> Structure:
         unreadable(f"the TIFF has {pages} pages; send one image a frame")
     picture = _picture(tags)
     planes = _planes(tags, picture)
+    taken = directory_bytes(data)
     if _one(tags, tag.ORIENTATION, 1) != 1:
         data = upright(data)  # the decoder would turn or mirror the picture
-    work_bytes, finish = _pieces(data, tags, picture, planes)
+    padded_wh = _padded(tags, picture)
     extra = tags.get(tag.EXTRA_SAMPLES, ())
+    changes: dict[int, tuple[int, ...]] = (
+        {} if padded_wh is None else {tag.WIDTH: padded_wh[:1], tag.HEIGHT: padded_wh[1:]}
+    )
+    if _UNASSOCIATED in extra:
+        changes[tag.EXTRA_SAMPLES] = (_ASSOCIATED,) * len(extra)  # the decoder would multiply the pixels by it
+    data = with_numbers(data, changes) if changes else data
+    work_bytes, finish = _pieces(data, tags, picture, planes, taken)
     return Structure(
         data=data,
+        padded_wh=padded_wh,
         channels=3 if picture.photometric == _PALETTE else picture.samples,
         bits=picture.bits,
         significant_bits=_significant(tags, picture.bits),
+        is_inverted=picture.photometric == _WHITE,
         has_alpha=bool(extra) or picture.samples > _COLOURS[picture.photometric],
         work_bytes=work_bytes,
         finish=finish,
@@ -117,8 +145,28 @@ def _planes(tags: Tags, picture: _Picture) -> int:
     return picture.samples if planar == _SEPARATE else 1
 
 
-def _pieces(data: bytes, tags: Tags, picture: _Picture, planes: int) -> tuple[int, Callable[[], bytes] | None]:
-    """Check each strip or tile; return the bytes that decoding takes, and checks that unpack whole strips."""
+def _padded(tags: Tags, picture: _Picture) -> tuple[int, int] | None:
+    """Return the size that whole tiles have together, if it is not that of the picture.
+
+    libtiff 4 scrambles tiles of 16 bits a pixel that hang over the right edge: grey of 16 bits, or of 8 with alpha.
+    """
+    wide, high = _one(tags, tag.TILE_WIDTH, 0), _one(tags, tag.TILE_HEIGHT, 0)
+    if wide < 1 or high < 1:
+        return None
+    padded = -(-picture.width // wide) * wide, -(-picture.height // high) * high
+    return None if padded == (picture.width, picture.height) else padded
+
+
+def _pieces(
+    data: bytes, tags: Tags, picture: _Picture, planes: int, taken: _Parts
+) -> tuple[int, Callable[[], bytes] | None]:
+    """Check each strip or tile; return the bytes that decoding takes, and checks that unpack whole strips.
+
+    Parameters
+    ----------
+    taken
+        Parts of the file that hold its tags, see `directory_bytes`.
+    """
     is_tiled = tag.TILE_WIDTH in tags or tag.TILE_OFFSETS in tags
     if is_tiled:
         wide, high = _one(tags, tag.TILE_WIDTH, 0), _one(tags, tag.TILE_HEIGHT, 0)
@@ -143,72 +191,99 @@ def _pieces(data: bytes, tags: Tags, picture: _Picture, planes: int) -> tuple[in
     work_bytes = high * row_bytes + (4 * wide * high if picture.bits <= 8 else 0)
     _check_cost(wide, high, work_bytes, picture)
     rows = [high if is_tiled else min(high, picture.height - (number % down) * high) for number in range(count)]
+    whole = high * row_bytes
     if compression == _NONE:
+        if is_tiled and whole % _TILE_BYTES:
+            unreadable(
+                f"a TIFF of uncompressed tiles of {whole} bytes is not supported: save with tiles of a multiple of "
+                f"{_TILE_BYTES} bytes, or compress them with Deflate or LZW"
+            )
         wanted = [each * row_bytes for each in rows]
-        _check_surplus(data, offsets, sizes, max(wanted))
-        return work_bytes, _plain(data, is_tiled, offsets, sizes, wanted)
-    strips = _packed(data, offsets, sizes, rows, row_bytes)
+        _check_surplus(data, offsets, sizes, wanted, whole, row_bytes)
+        return work_bytes, _plain(data, is_tiled, offsets, sizes, wanted, taken)
+    strips = _packed(data, offsets, sizes, rows, row_bytes, taken)
+    work_bytes += _STRIP_BYTES * count
     if compression in _DEFLATE:
         for strip in strips:
-            most = high * row_bytes + SURPLUS_BYTES  # the last strip may be whole
+            most = strip.wanted + most_surplus(row_bytes)
             there = zlib_size(strip.packed, strip.wanted, most)
+            if there > most and strip.wanted < whole and zlib_is_padded(strip, whole):
+                continue
             if not strip.wanted <= there <= most:
                 some = f"more than {most}" if there > most else there
                 unreadable(f"the TIFF is damaged: strip or tile {strip.number} holds {some} bytes of {strip.wanted}")
         return work_bytes, None
-    most = max(GROUP_BYTES, high * row_bytes)
-    return max(work_bytes, 3 * min(most, count * high * row_bytes)), partial(
-        _checked, data, strips, compression, high * row_bytes
-    )
+    most = max(GROUP_BYTES, whole)
+    return max(work_bytes, 3 * min(most, count * whole)), partial(_checked, data, strips, compression, whole)
 
 
-def _checked(data: bytes, strips: list[Strip], compression: int, most: int) -> bytes:
-    check_strips(strips, compression, most)
+def _checked(data: bytes, strips: list[Strip], compression: int, whole: int) -> bytes:
+    check_strips(strips, compression, whole)
     return data
 
 
 def _plain(
-    data: bytes, is_tiled: bool, offsets: tuple[int, ...], sizes: tuple[int, ...], wanted: list[int]
+    data: bytes, is_tiled: bool, offsets: tuple[int, ...], sizes: tuple[int, ...], wanted: list[int], taken: _Parts
 ) -> Callable[[], bytes] | None:
     """Check uncompressed pieces: their sizes follow from the picture. Sizes in the file that are wrong are mended."""
-    for number, (offset, needed) in enumerate(zip(offsets, wanted, strict=True)):
-        begin, end = offset, offset + needed
-        if not 0 < begin < end <= len(data):
-            unreadable(f"the TIFF is cut off: strip or tile {number} lies at bytes {begin} to {end} of {len(data)}")
+    _check_places(data, offsets, wanted, taken)
     if len(sizes) == len(wanted) and all(
         needed <= size <= len(data) - offset for offset, size, needed in zip(offsets, sizes, wanted, strict=True)
     ):
         return None
-    return partial(with_numbers, data, tag.TILE_SIZES if is_tiled else tag.STRIP_SIZES, wanted)
+    return partial(with_numbers, data, {tag.TILE_SIZES if is_tiled else tag.STRIP_SIZES: wanted})
 
 
-def _check_surplus(data: bytes, offsets: tuple[int, ...], sizes: tuple[int, ...], most: int) -> None:
-    """Refuse strips that hold far more than their rows: the picture's size is damaged.
+def _check_places(data: bytes, offsets: Sequence[int], sizes: Sequence[int], taken: _Parts) -> None:
+    """Refuse pieces that do not lie within the file, or lie where tags do: an offset is damaged."""
+    begins = [begin for begin, _ in taken]
+    for number, (begin, size) in enumerate(zip(offsets, sizes, strict=True)):
+        end = begin + size
+        if not 0 < begin < end <= len(data):
+            unreadable(f"the TIFF is cut off: strip or tile {number} lies at bytes {begin} to {end} of {len(data)}")
+        before = bisect_left(begins, end)
+        if before and taken[before - 1][1] > begin:
+            unreadable(f"the TIFF is damaged: strip or tile {number} lies at bytes {begin} to {end}, where tags are")
+
+
+def _check_surplus(
+    data: bytes, offsets: tuple[int, ...], sizes: tuple[int, ...], wanted: list[int], whole: int, row_bytes: int
+) -> None:
+    """Refuse strips that hold more than their rows: the picture's size is damaged.
 
     Sizes that contradict the file, as some writers leave them, say nothing.
+
+    Parameters
+    ----------
+    wanted
+        Bytes of the rows of each piece.
+    whole
+        Bytes of a whole piece, which the last one may be if its other rows are empty.
     """
     pieces = sorted(zip(offsets, sizes, strict=False))
     ends = [offset + size for offset, size in pieces]
     follow = [offset for offset, _ in pieces[1:]] + [len(data)]
     is_certain = len(sizes) == len(offsets) and all(end <= begin for end, begin in zip(ends, follow, strict=True))
-    for size in sizes if is_certain else ():
-        if size > most + SURPLUS_BYTES:
-            unreadable(f"the TIFF is damaged: a strip or tile of {size} bytes, and the rows of its size take {most}")
+    if not is_certain:
+        return
+    for offset, size, needed in zip(offsets, sizes, wanted, strict=True):
+        if size > needed + most_surplus(row_bytes) and not (
+            size <= whole + most_surplus(row_bytes) and is_padding(memoryview(data)[offset + needed : offset + size])
+        ):
+            unreadable(f"the TIFF is damaged: a strip or tile of {size} bytes, and the rows of its size take {needed}")
 
 
 def _packed(
-    data: bytes, offsets: tuple[int, ...], sizes: tuple[int, ...], rows: list[int], row_bytes: int
+    data: bytes, offsets: tuple[int, ...], sizes: tuple[int, ...], rows: list[int], row_bytes: int, taken: _Parts
 ) -> list[Strip]:
     view = memoryview(data)
     if sum(sizes) > len(data):
         unreadable(f"the TIFF is damaged: its strips or tiles claim {sum(sizes)} bytes of {len(data)} and overlap")
-    strips = []
-    for number, (offset, size, high) in enumerate(zip(offsets, sizes, rows, strict=True)):
-        begin, end = offset, offset + size
-        if not 0 < begin < end <= len(data):
-            unreadable(f"the TIFF is cut off: strip or tile {number} lies at bytes {begin} to {end} of {len(data)}")
-        strips.append(Strip(number, view[begin:end], high, row_bytes))
-    return strips
+    _check_places(data, offsets, sizes, taken)
+    return [
+        Strip(number, view[offset : offset + size], high, row_bytes)
+        for number, (offset, size, high) in enumerate(zip(offsets, sizes, rows, strict=True))
+    ]
 
 
 def _check_cost(wide: int, high: int, work_bytes: int, picture: _Picture) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.image_structure.base import SURPLUS_BYTES, unreadable
+from models.image_structure.base import most_surplus, unreadable
 from models.image_structure.tiff_tags import little_endian
 from models.opencv import cv2
 
@@ -73,18 +74,31 @@ def zlib_size(packed: bytes | memoryview, wanted: int, most: int | None = None) 
     return size if unpacker.eof or size > most else min(size, wanted - 1)
 
 
-def check_strips(strips: Sequence[Strip], compression: int, most: int) -> None:
+def zlib_is_padded(strip: Strip, whole: int) -> bool:
+    """Return True if a strip of Deflate has as many bytes as a whole strip, and those beyond its rows are padding."""
+    if zlib_size(strip.packed, whole, whole) != whole:
+        return False
+    return is_padding(memoryview(zlib.decompress(strip.packed, bufsize=whole))[strip.wanted :])
+
+
+def is_padding(rows: memoryview | NDArray[np.uint8]) -> bool:
+    """Return True if all bytes are equal: some writers pad the last strip to a whole one. Real rows have noise."""
+    values = np.frombuffer(rows, np.uint8)
+    return bool((values == values[0]).all())
+
+
+def check_strips(strips: Sequence[Strip], compression: int, whole: int) -> None:
     """Unpack strips of LZW or PackBits (TIFF 6.0, sections 13 and 9), and refuse a strip that is damaged or short.
 
     OpenCV refuses a short strip of samples of more than 8 bits. So OpenCV gets the strips as such samples, with the
     same number of bytes. If no number of such samples has a strip's number of bytes, its last byte is not checked.
 
-    Strips that hold over `SURPLUS_BYTES` more than their rows are refused too: the picture's size is damaged.
+    Strips that hold more than their rows, see `most_surplus`, are refused too: the picture's size is damaged.
 
     Parameters
     ----------
-    most
-        Number of bytes of a whole strip, which the last one may hold.
+    whole
+        Number of bytes of a whole strip, which the last one may hold if those beyond its rows are padding.
 
     Raises
     ------
@@ -96,12 +110,25 @@ def check_strips(strips: Sequence[Strip], compression: int, most: int) -> None:
             first, last = group[0].number, group[-1].number
             which = f"{first}" if first == last else f"{first}, or one up to {last},"
             unreadable(f"the TIFF is damaged: strip or tile {which} does not hold {group[0].wanted} bytes")
-    for strip in strips[:: max(1, len(strips) // _SURPLUS_CHECKED)]:
-        if _holds(strip.packed, most + SURPLUS_BYTES + 1, compression):
-            more = most + SURPLUS_BYTES
+    for strip in (*strips[: -1 : max(1, len(strips) // _SURPLUS_CHECKED)], strips[-1]):
+        most = strip.wanted + most_surplus(strip.row_bytes)
+        if _holds(strip.packed, most + 1, compression) and not _is_padded(strip, whole, compression):
             unreadable(
-                f"the TIFF is damaged: strip or tile {strip.number} holds more than {more} bytes of {strip.wanted}"
+                f"the TIFF is damaged: strip or tile {strip.number} holds more than {most} bytes of {strip.wanted}"
             )
+
+
+def _is_padded(strip: Strip, whole: int, compression: int) -> bool:
+    """Return True if a strip has no more bytes than a whole one, and those beyond its rows are padding."""
+    if strip.wanted == whole or _holds(strip.packed, whole + most_surplus(strip.row_bytes) + 1, compression):
+        return False
+    rows = whole // strip.row_bytes
+    # As words: in rows of two, if a row has an odd number of bytes.
+    pairs = (strip.row_bytes // 2, rows) if strip.row_bytes % 2 == 0 else (strip.row_bytes, rows // 2)
+    unpacked = _decoded([strip.packed], (16, *pairs), compression)
+    if unpacked is None or unpacked.nbytes <= strip.wanted:
+        return False
+    return is_padding(unpacked.view(np.uint8).ravel()[strip.wanted :])
 
 
 def _groups(strips: Sequence[Strip]) -> Iterator[list[Strip]]:
@@ -125,17 +152,28 @@ def _holds(packed: memoryview, least: int, compression: int) -> bool:
 
 
 def _is_decoded(packed: Sequence[memoryview], shape: tuple[int, int, int], compression: int) -> bool:
-    """Return True if OpenCV reads the strips; the shape is bits of a sample, samples of a row, and rows of a strip."""
+    return _decoded(packed, shape, compression) is not None
+
+
+def _decoded(packed: Sequence[memoryview], shape: tuple[int, int, int], compression: int) -> NDArray[np.uint16] | None:
+    """Return the samples of strips, if OpenCV reads them all.
+
+    Parameters
+    ----------
+    shape
+        Bits of a sample, samples of a row, and rows of a strip.
+    """
     bits, width, rows = shape
     file = little_endian(
         {256: width, 257: rows * len(packed), 258: bits, 259: compression, 262: 1, 277: 1, 278: rows}, packed
     )
     try:
-        return cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED) is not None
+        found = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
+        return None if found is None else np.asarray(found, np.uint16)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError(str(error.err)) from error
-        return False
+        return None
 
 
 def _as_samples(rows: int, row_bytes: int) -> tuple[int, int, int]:

@@ -67,21 +67,46 @@ def first_directory(data: bytes) -> tuple[Tags, int]:
     return tags, pages
 
 
-def with_numbers(data: bytes, tag: int, numbers: Sequence[int]) -> bytes:
-    """Return the file with one tag of its first directory replaced or added, and without its other directories."""
+def with_numbers(data: bytes, changes: Mapping[int, Sequence[int]]) -> bytes:
+    """Return the file with tags of its first directory replaced or added, and without its other directories."""
     order = _order(data)
     (at,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, at)
     entries = [data[entry : entry + 12] for entry in range(at + 2, at + 2 + 12 * count, 12)]
     start = len(data) + len(data) % 2
-    raw = struct.pack(f"{order}{len(numbers)}I", *numbers)
-    entries = [each for each in entries if struct.unpack_from(order + "H", each)[0] != tag]
-    place = raw if len(numbers) == 1 else struct.pack(order + "I", start)
-    entries.append(struct.pack(order + "HHI", tag, 4, len(numbers)) + place)
+    entries = [each for each in entries if struct.unpack_from(order + "H", each)[0] not in changes]
+    raw = b""
+    for tag, numbers in changes.items():
+        values = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        place = values if len(numbers) == 1 else struct.pack(order + "I", start + len(raw))
+        entries.append(struct.pack(order + "HHI", tag, 4, len(numbers)) + place)
+        raw += values if len(numbers) > 1 else b""
     entries.sort(key=lambda each: int(struct.unpack_from(order + "H", each)[0]))
     directory = struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4)
     head = data[:4] + struct.pack(order + "I", start + len(raw))
     return b"".join([head, memoryview(data)[8:], bytes(start - len(data)), raw, directory])
+
+
+def directory_bytes(data: bytes) -> list[tuple[int, int]]:
+    """Return begin and end of the parts of the file in which its head, the first directory and its tags lie, in order.
+
+    Parts that touch or overlap are one.
+    """
+    order = _order(data)
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, at)
+    parts = [(0, 8), (at, at + 6 + 12 * count)]
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        _, kind, numbers, place = struct.unpack_from(order + "HHII", data, entry)
+        if (size := _SIZES.get(kind, 0) * numbers) > 4:
+            parts.append((place, place + size))
+    joined: list[tuple[int, int]] = []
+    for begin, end in sorted(parts):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((begin, end))
+    return joined
 
 
 def upright(data: bytes) -> bytes:

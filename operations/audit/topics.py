@@ -16,6 +16,8 @@ from transport.topic_ranges import OnStageProgress, TimeRange
 LOOK_AROUND_US = 15 * 60 * 1_000_000
 
 _NEVER_US = 2**62
+#: Time before a range in which answers to its frames are read.
+_SLACK_US = 60 * 1_000_000
 
 
 def audit_topics(
@@ -57,7 +59,8 @@ def audit_topics(
     _enter_frames(audit, source, within, camera, on_progress, without_frames)
     if audit.missing and within != TimeRange():
         _look_around(audit, source, within, look_around_us, on_progress, without_frames)
-    after = TimeRange(within.from_us)
+    # The clock of a worker may be behind that of a camera.
+    after = TimeRange(None if within.from_us is None else max(0, within.from_us - _SLACK_US))
     unreadable = audit.unreadable_decisions.append
     for decision in _read("decisions", source, Decision, after, on_progress, unreadable):
         if decision.record is not None:

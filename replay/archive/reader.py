@@ -116,35 +116,6 @@ class Archive:
                         spans.setdefault(number, []).append((begin, end))
         return {number: merged(some) for number, some in spans.items()}
 
-    def first_at(self, record: type[R], topic: str, at_us: int) -> dict[int, int]:
-        """Return, by partition, the offset of the first message at or after a time, as the broker's index does.
-
-        Only files with messages on both sides of the time are opened.
-
-        Raises
-        ------
-        ArchiveError
-            If such a file is missing or damaged.
-        """
-        found: dict[int, int] = {}
-        for number, some in self._index.pieces(topic).items():
-            for piece in some:
-                for file in sorted(piece.commit.files, key=lambda one: one.first_offset):
-                    begin, end = max(piece.begin, file.first_offset), min(piece.end, file.last_offset + 1)
-                    end = min(end, found.get(number, end))
-                    if begin >= end or file.to_us < at_us:
-                        continue
-                    if file.from_us >= at_us and begin == file.first_offset:
-                        found[number] = begin
-                        continue
-                    for one in self._file(_Wanted(file, ((begin, end),)), record):
-                        if one.timestamp_us >= at_us:
-                            found[number] = one.position.offset
-                            break
-                if number in found:
-                    break
-        return found
-
     def read(
         self,
         record: type[R],

@@ -46,9 +46,6 @@ class ArchiveReader(Protocol):
     def candidates(self, topic: str, within: TimeRange | None = None) -> OffsetRanges:
         """Return the covered offsets that may be in a time range, from the index, without opening a file."""
 
-    def first_at(self, record: type[R], topic: str, at_us: int) -> dict[int, int]:
-        """Return, by partition, the offset of the first message at or after a time, as the broker's index does."""
-
     def topic_id(self, topic: str) -> str | None:
         """Return Kafka's id of the archived topic; None if nothing of it is archived."""
 
@@ -142,11 +139,11 @@ class Source:
             found[number] = last[0][0] if last and last[0][1] >= low else low
         return found
 
-    def index_ranges(self, record: type[R], within: TimeRange) -> OffsetRanges:
-        """Return the offsets of a time range, as the broker's index has them.
+    def index_ranges(self, record: type, within: TimeRange) -> OffsetRanges:
+        """Return the offsets that have the messages of a time range, and possibly others.
 
-        In each partition they go from the first message of the time on, up to the first one after it. If timestamps are
-        out of order, there are messages of other times among them, and some of the time are not; `ranges` has them all.
+        Of the topic they are those of `transport.topic_ranges.time_ranges`: messages that are very late are not among
+        them; `ranges` has them all.
 
         Raises
         ------
@@ -154,21 +151,14 @@ class Source:
             See `extent`.
         """
         topic = self.topic(record)
-        covered = self._covered(topic)
+        self._covered(topic)  # it checks that archive and topic belong together
         live: dict[int, tuple[int, int]] = {}
         if self.topics:
             with self._asking(topic):
                 live = time_bounds(self.kafka, topic, within)
-        begins, ends = ({number: bounds[at] for number, bounds in live.items()} for at in (0, 1))
-        if self.archive is not None:
-            archived = {number: spans[0][0] for number, spans in covered.items()}
-            if within.from_us is not None:
-                archived = self.archive.first_at(record, topic, within.from_us)
-            begins = _least(begins, archived)
-            ends = {number: spans[-1][1] for number, spans in covered.items()} | ends
-            if within.to_us is not None:
-                ends = _least(ends, self.archive.first_at(record, topic, within.to_us))
-        return subtract({number: ((begin, ends[number]),) for number, begin in begins.items()}, {})
+        archived: OffsetRanges = {} if self.archive is None else self.archive.candidates(topic, within)
+        numbers = sorted({*archived, *live})
+        return subtract({number: (*archived.get(number, ()), *_spans(live, number)) for number in numbers}, {})
 
     def ranges(self, record: type, within: TimeRange, late_by_us: int | None = None) -> OffsetRanges:
         """Return offsets that include all messages of a time range, and possibly others.
@@ -288,15 +278,18 @@ class Source:
         on_progress: OnProgress = lambda done, total: None,
         on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
     ) -> Iterator[StoredMessage[R]]:
-        """Yield the messages of `index_ranges`.
+        """Yield the messages of `index_ranges` that are of the time.
 
         Raises
         ------
         BrokerUnavailable, TopicMissing
             If the topic cannot be read.
         """
-        ranges = self.index_ranges(record, within or TimeRange())
-        yield from self.read(record, ranges, on_progress=on_progress, on_unreadable=on_unreadable)
+        within = within or TimeRange()
+        ranges = self.index_ranges(record, within)
+        for found in self.read(record, ranges, on_progress=on_progress, on_unreadable=on_unreadable):
+            if within.has(found.timestamp_us):
+                yield found
 
     def _covered(self, topic: str) -> OffsetRanges:
         """Return the archived offsets; check that they are of this topic, since a re-created one begins at 0 again."""
@@ -336,10 +329,6 @@ class Source:
 
 def _spans(bounds: Mapping[int, tuple[int, int]], number: int) -> tuple[tuple[int, int], ...]:
     return (bounds[number],) if number in bounds else ()
-
-
-def _least(one: dict[int, int], other: dict[int, int]) -> dict[int, int]:
-    return {number: min(each[number] for each in (one, other) if number in each) for number in {*one, *other}}
 
 
 def stored(message: TopicMessage, record: type[R], codec: Codec) -> StoredMessage[R]:

@@ -106,7 +106,7 @@ def test_sizes_that_contradict_the_file_are_no_damage() -> None:
     for stated in (0, 1, len(data), 2 * len(data), 2**32 - 1):
         struct.pack_into("<I", data, 34, stated)
         np.testing.assert_array_equal(decode(bytes(data), colour=True).pixels, COLOUR)
-    parts = [GREY[:64].tobytes(), GREY[32:].tobytes()]
+    parts = [GREY[:64].tobytes(), GREY[32:58].tobytes() + bytes(38 * 128)]
     for compression, pieces in ((1, parts), (8, [zlib.compress(part) for part in parts])):
         found = decode(tiff({256: 128, 257: 90, 278: 64, 259: compression}, pieces)).pixels
         np.testing.assert_array_equal(found, np.vstack([GREY[:64], GREY[32:58]]))
@@ -215,9 +215,51 @@ def test_surplus_rows_in_packed_strips_are_damage(
 
 
 @pytest.mark.parametrize("pack", [lzw, packbits])
-@pytest.mark.parametrize("surplus", [0, 1, 4096])
-def test_a_few_surplus_bytes_in_packed_strips_are_no_damage(pack: Callable[[bytes], bytes], surplus: int) -> None:
+@pytest.mark.parametrize("surplus", [0, 1, 126])
+@pytest.mark.parametrize("width", [128, 127])
+def test_less_than_a_row_too_much_in_packed_strips_is_no_damage(
+    pack: Callable[[bytes], bytes], surplus: int, width: int
+) -> None:
     """Some writers pad strips, and write the last one whole."""
-    parts = [pack(GREY[:64].tobytes() + bytes(surplus)), pack(GREY[32:].tobytes() + bytes(surplus))]
-    found = decode(tiff({256: 128, 257: 90, 278: 64, 259: 5 if pack is lzw else 32773}, parts)).pixels
-    np.testing.assert_array_equal(found, np.vstack([GREY[:64], GREY[32:58]]))
+    image = np.vstack([GREY[:64, :width], GREY[32:58, :width]])
+    parts = [
+        pack(image[:64].tobytes() + bytes(surplus)), pack(image[64:].tobytes() + bytes(38 * width) + bytes(surplus)),
+    ]  # fmt: skip
+    found = decode(tiff({256: width, 257: 90, 278: 64, 259: 5 if pack is lzw else 32773}, parts)).pixels
+    np.testing.assert_array_equal(found, image)
+
+
+@pytest.mark.parametrize("pack", [bytes, zlib.compress, lzw, packbits])
+@pytest.mark.parametrize("rows", [(58, 38), (90, 6), (95, 1)], ids=str)
+def test_rows_that_the_last_strip_has_and_the_picture_does_not_are_damage(
+    pack: Callable[[bytes], bytes], rows: tuple[int, int]
+) -> None:
+    """128x96 pixels in strips of 48 rows, whose height lost a bit: the count of strips is the same."""
+    high, missing = rows
+    parts = [pack(GREY[:48].tobytes()), pack(GREY[48:].tobytes())]
+    tags = {256: 128, 278: 48, 259: {bytes: 1, zlib.compress: 8, lzw: 5, packbits: 32773}[pack]}
+    np.testing.assert_array_equal(decode(tiff(tags | {257: 96}, parts)).pixels, GREY)
+    assert high + missing == 96
+    with pytest.raises(ImageError, match="the TIFF is damaged"):
+        decode(tiff(tags | {257: high}, parts))
+
+
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize(("at", "value"), [(18, 64), (18, 120), (22, 32), (22, 95), (28, 16)])
+def test_a_bmp_with_more_bytes_than_its_pixels_take_is_damage(at: int, value: int, stated: bool) -> None:
+    data = bytearray(encoded(COLOUR, ".bmp"))
+    struct.pack_into("<I", data, 34, COLOUR.nbytes if stated else 0)
+    np.testing.assert_array_equal(decode(bytes(data) + bytes(10_000), colour=True).pixels, COLOUR)
+    struct.pack_into("<H" if at == 28 else "<i", data, at, value)
+    with pytest.raises(ImageError, match="damaged"):
+        decode(bytes(data))
+
+
+@pytest.mark.parametrize("bit", range(16))
+def test_a_strip_where_the_tags_are_is_damage(bit: int) -> None:
+    data = grey_tiff(GREY)
+    entry = data.index(struct.pack("<HHI", 273, 4, 1)) + 8
+    (offset,) = struct.unpack_from("<I", data, entry)
+    moved = data[:entry] + struct.pack("<I", offset ^ 1 << bit) + data[entry + 4 :]
+    with pytest.raises(ImageError, match=r"where tags are|cut off"):
+        decode(moved)

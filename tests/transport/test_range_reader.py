@@ -76,6 +76,38 @@ def test_only_what_is_committed_is_read_and_markers_stall_nothing(line: KafkaSet
     assert read(line, TimeRange(middle_us))[0] == [b"later"]
 
 
+def sent_at(line: KafkaSettings, seconds: list[float]) -> list[int]:
+    """Write a message to partition 0 for each time, in seconds from now; return the times in ms."""
+    now_ms = time.time_ns() // 1_000_000
+    times_ms = [now_ms + round(1000 * each) for each in seconds]
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers})
+    for each in times_ms:
+        producer.produce(line.frames, str(each).encode(), b"k", partition=0, timestamp=each)
+    assert producer.flush(20) == 0
+    return times_ms
+
+
+@pytest.mark.parametrize("ahead", [1, 20])
+def test_senders_whose_clock_is_ahead_hide_no_message_of_the_time(line: KafkaSettings, ahead: int) -> None:
+    """Kafka's index finds the first message of a later time, which is not the end of the time."""
+    before, early = [-100.0 + each for each in range(3)], [3000.0] * ahead
+    of_time, after = [-50.0 + each for each in range(10)], [-10.0 + each for each in range(3)]
+    times_ms = sent_at(line, [*before, *early, *of_time[:5], 3000.0, *of_time[5:], *after])
+    wanted = [each for each in times_ms if times_ms[0] + 45_000 <= each < times_ms[0] + 85_000]
+    assert len(wanted) == 10
+    within = TimeRange(1000 * (times_ms[0] + 45_000), 1000 * (times_ms[0] + 85_000))
+    assert read(line, within)[0] == [str(each).encode() for each in wanted]
+    assert read(line, TimeRange(None, within.from_us))[0] == [str(each).encode() for each in times_ms[:3]]
+
+
+def test_the_end_of_a_time_is_found_without_reading_the_topic(line: KafkaSettings) -> None:
+    times_ms = sent_at(line, [-1000.0 + each for each in range(500)])
+    within = TimeRange(1000 * times_ms[10], 1000 * times_ms[20])
+    values, progress = read(line, within)
+    assert len(values) == 10
+    assert progress[-1] == (10, 10)
+
+
 def test_an_open_transaction_ends_what_is_read(line: KafkaSettings) -> None:
     plain(line, b"before")
     producer = transaction(line, [b"open"], "open")
