@@ -61,7 +61,8 @@ class Placement:
         Parameters
         ----------
         margin
-            Distance from the middle of a part, in parts, up to which all must lie in the frame.
+            Distance from the middle of a part, in parts, up to which all of the region must lie in the frame, but for
+            half a pixel.
 
         Examples
         --------
@@ -72,11 +73,12 @@ class Placement:
         x, y = np.meshgrid(region.x + middles * region.width, region.y + middles * region.height)
         found = np.ones((cells, cells), bool)
         for side_x, side_y in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
-            corner_x = x + side_x * margin * region.width / cells
-            corner_y = y + side_y * margin * region.height / cells
+            corner_x = np.clip(x + side_x * margin * region.width / cells, region.x, region.x + region.width)
+            corner_y = np.clip(y + side_y * margin * region.height / cells, region.y, region.y + region.height)
             placed_x = self.a * corner_x - self.b * corner_y + self.dx
             placed_y = self.b * corner_x + self.a * corner_y + self.dy
-            found &= (placed_x >= 0) & (placed_x <= self.frame_wh[0]) & (placed_y >= 0) & (placed_y <= self.frame_wh[1])
+            width, height = self.frame_wh
+            found &= (placed_x >= -0.5) & (placed_x <= width + 0.5) & (placed_y >= -0.5) & (placed_y <= height + 0.5)
         return found
 
     def box(self, box_xywh: _Box) -> _Box:

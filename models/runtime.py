@@ -8,6 +8,7 @@ them to. It reads the environment variable at import; its own function to turn t
 from __future__ import annotations
 
 import os
+import re
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -43,15 +44,52 @@ def make_session(data: bytes, threads: int) -> ort.InferenceSession:
     return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
+#: Place in the runtime's source, with the function.
+_PLACE = re.compile(r"^/\S+:\d+ [^(]*(?=\()")
+#: Faults that have a remedy.
+_REMEDIES = (
+    (
+        re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"),
+        "it has the IR version {}, and this ONNX Runtime reads up to {}: save it with an older version of onnx",
+    ),
+    (
+        re.compile(r"Opset (\d+) is under development.* till opset (\d+)"),
+        "it has opset {}, and this ONNX Runtime reads up to {}: export it with opset_version=17",
+    ),
+    (
+        re.compile(r"([\w.]*:\w+)\(-?\d+\) is not a registered function/op"),
+        "ONNX Runtime has no operator {}: export the model with standard operators",
+    ),
+)
+
+
 def runtime_error_line(error: Exception) -> str:
-    """Return the text of an error in one line, without the runtime's source paths before it.
+    """Return the text of an error in one line, without the runtime's source paths before it; a remedy if there is one.
 
     Examples
     --------
     >>> runtime_error_line(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : bad\\n graph"))
     'bad graph'
+    >>> runtime_error_line(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : /src/m.cc:25 f::M(g::P&&, h<i()>) bad"))
+    'bad'
     """
-    return " ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2].split(" : ", 2)[-1][:300]
+    text = " ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2].split(" : ", 2)[-1]
+    if (place := _PLACE.match(text)) is not None:
+        text = _behind_parentheses(text[place.end() :])
+    for pattern, remedy in _REMEDIES:
+        if (found := pattern.search(text)) is not None:
+            return remedy.format(*found.groups())
+    return text[:300]
+
+
+def _behind_parentheses(text: str) -> str:
+    """Return what follows the parentheses that a text begins with; all of it if they have no end."""
+    depth = 0
+    for at, letter in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if not depth:
+            return text[at + 1 :].strip()
+    return text
 
 
 __all__ = ["ORT_ERRORS", "make_session", "ort", "runtime_error_line"]

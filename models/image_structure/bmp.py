@@ -61,9 +61,9 @@ def examine_bmp(data: bytes) -> Structure:
     wanted = row_bytes * rows
     if len(data) - offset < wanted:
         unreadable(f"the BMP is cut off: {len(data) - offset} bytes of pixels are there of {wanted}")
-    held = _held_bytes(data, offset, wanted, stated)
-    if held > wanted + most_surplus(row_bytes):
-        unreadable(f"the BMP's header is damaged: {width}x{rows} pixels take {wanted} bytes, and it has {held}")
+    there = _pixel_bytes(data, offset, wanted, stated)
+    if there > wanted + most_surplus(row_bytes):
+        unreadable(f"the BMP's header is damaged: {width}x{rows} pixels take {wanted} bytes, and it has {there}")
     is_short = bits in (4, 8) and 0 < colours < most
     return Structure(
         data=data,
@@ -73,7 +73,7 @@ def examine_bmp(data: bytes) -> Structure:
     )
 
 
-def _held_bytes(data: bytes, offset: int, wanted: int, stated: int) -> int:
+def _pixel_bytes(data: bytes, offset: int, wanted: int, stated: int) -> int:
     """Return the bytes of the pixels as the header states them; if it does not, up to the end that it states.
 
     Numbers that contradict the file, as some writers leave them, say nothing.

@@ -25,6 +25,7 @@ _OTHER_FRAMES = {
     0xC3: "lossless", 0xC5: "differential", 0xC6: "differential progressive", 0xC7: "differential lossless",
     0xC8: "extended", 0xC9: "arithmetic-coded", 0xCA: "arithmetic-coded progressive", 0xCB: "arithmetic-coded lossless",
     0xCD: "arithmetic-coded differential", 0xCE: "arithmetic-coded differential", 0xCF: "arithmetic-coded lossless",
+    0xF7: "lossless (JPEG-LS)",
 }  # fmt: skip
 #: End of entropy-coded data. Within the data FF is followed by 0 (a stuffed byte), a restart marker or a fill byte; FF
 #: with any other byte ends the data.

@@ -14,7 +14,7 @@ from models.errors import ImageError
 from models.training.anomaly_fit import AnomalyFit
 from models.training.blocks import BlockKind, neighbour_folds
 from models.training.features import FeatureExtractor, PooledExtractor, in_threads
-from models.training.labelled import FEWEST_DEFECTS, HeadFit, LabelledFigures, fit_head
+from models.training.labelled import FEWEST_DEFECTS, Costs, HeadFit, LabelledFigures, fit_head
 from models.training.labelled_tiles import LabelledImages
 from models.training.read_images import OnTrainingProgress, count_tiles, digest_of
 from models.training.survey import MOST_IMAGES, Survey, TrainingFolder, sampled
@@ -35,6 +35,8 @@ class DefectTest:
     ----------
     paths, kinds, scores
         Images, their kinds of defects, and the scores of the model of good parts.
+    tile_scores
+        Scores of the tiles of each image.
     good_scores
         Scores of the good parts, by models that have seen other images of their lots: defective parts are of lots that
         the models have seen too.
@@ -53,6 +55,7 @@ class DefectTest:
     scores: NDArray[np.float64]
     good_scores: NDArray[np.float64]
     figures: LabelledFigures
+    tile_scores: list[NDArray[np.float64]] = field(default_factory=list)
     head: HeadFit | None = None
     head_good: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     head_defective: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -79,17 +82,16 @@ class GoodImages:
     digests: frozenset[bytes]
 
 
-def learn_defects(
+def score_defects(
     folder: TrainingFolder,
     good: GoodImages,
     extractor: FeatureExtractor,
     fit: AnomalyFit,
-    escape_weight: float,
     survey: Survey,
     report: OnTrainingProgress,
     threads: int,
 ) -> DefectTest | None:
-    """Score the images of defective parts, and fit a head if they are enough; None if no image can be read."""
+    """Score the images of defective parts by the model of good parts; None if no image can be read."""
     found = _read(folder, good, extractor, fit, survey, report, threads)
     if not found:
         return None
@@ -97,10 +99,23 @@ def learn_defects(
     values, good_scores = np.array([each.max() for each in scores]), fit.random_scores()
     figures = LabelledFigures.of(good_scores, values, kinds, fit.limit, fit.limit)
     figures = replace(figures, overkill=(int((fit.scores >= fit.limit).sum()), len(fit.scores)))
-    test = DefectTest(paths, kinds, values, good_scores, figures)
+    return DefectTest(paths, kinds, values, good_scores, figures, scores)
+
+
+def learn_defects(
+    test: DefectTest,
+    good: GoodImages,
+    extractor: FeatureExtractor,
+    fit: AnomalyFit,
+    costs: Costs,
+    report: OnTrainingProgress,
+    threads: int,
+) -> None:
+    """Fit a head to the images of defective parts, if they are enough."""
+    paths, kinds, scores = test.paths, test.kinds, test.tile_scores
     rows, defective = _affordable(good.paths, paths, extractor)
     if len(defective) < FEWEST_DEFECTS:
-        return test
+        return
     test.head_good, test.head_defective = rows, defective
     pooled = PooledExtractor(extractor.recipe, extractor.colour, extractor.spec)
     of_good = None if fit.is_sample else fit.random_tile_scores()
@@ -133,9 +148,8 @@ def learn_defects(
         LabelledImages.of(found_tiles[: len(rows)], folds),
         LabelledImages.of(of_defective, _folds_by_kind(learned_kinds) % (folds.max() + 1)),
         learned_kinds,
-        escape_weight,
+        costs,
     )
-    return test
 
 
 def _affordable(

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.auroc import auroc, auroc_interval
+from models.training.blocks import conformal_limit
 from models.training.graphs import Head
 from models.training.labelled_tiles import LabelledImages, LabelledTiles
 from models.training.logistic import fit_logistic
@@ -114,15 +115,40 @@ class HeadFit:
     figures: LabelledFigures
 
 
-def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[str], escape_weight: float) -> HeadFit:
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Costs that the threshold follows.
+
+    Parameters
+    ----------
+    escape_weight
+        Cost of accepting all defective parts over that of rejecting all good parts, see `cheapest_limit`.
+    overkill
+        Share of good parts that may be rejected anyway: there may be kinds of defects that were not shown.
+    """
+
+    escape_weight: float
+    overkill: float
+
+    def limit(self, good: _Scores, defective: _Scores) -> float:
+        """Return the limit with the least cost, or the one with the allowed overkill if that is lower.
+
+        Examples
+        --------
+        >>> good, defective = np.arange(100.0), np.array([150.0, 160.0])
+        >>> Costs(1.0, 0.005).limit(good, defective), Costs(1.0, 0.05).limit(good, defective)
+        (99.0, 95.0)
+        """
+        return min(cheapest_limit(good, defective, self.escape_weight), conformal_limit(good, self.overkill))
+
+
+def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[str], costs: Costs) -> HeadFit:
     """Fit the head and its threshold.
 
     Parameters
     ----------
     kinds
         Kind of each defective image.
-    escape_weight
-        Cost of accepting all defective parts over that of rejecting all good parts, see `cheapest_limit`.
     """
     tiles = LabelledTiles.of(good, defective)
     is_defective, good_tiles = tiles.is_defective, tiles.good_to_learn()
@@ -135,7 +161,7 @@ def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[st
     for _ in range(_CHOICES if len(chosen) < len(normalised) else 1):
         learned = np.concatenate([good_tiles, chosen[is_defective]])
         features = np.stack([_head_out_of_fold(tiles, learned), normalised], axis=1)
-        of_tiles, limits = _stack_out_of_fold(tiles, features, chosen, escape_weight)
+        of_tiles, limits = _stack_out_of_fold(tiles, features, chosen, costs)
         chosen = tiles.most_suspicious(of_tiles)
     logits = of_tiles[chosen]
     figures = LabelledFigures.of(
@@ -144,7 +170,7 @@ def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[st
 
     image = _fit_tiles(tiles, np.concatenate([good_tiles, chosen[is_defective]]))
     stack, offset = fit_logistic(features[chosen], is_defective, _STACK_C, is_monotonic=True)
-    limit = cheapest_limit(logits[~is_defective], logits[is_defective], escape_weight)
+    limit = costs.limit(logits[~is_defective], logits[is_defective])
     head = replace(
         image,
         weights=stack[0] * image.weights,
@@ -158,20 +184,20 @@ def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[st
 def cheapest_limit(good: _Scores, defective: _Scores, escape_weight: float) -> float:
     """Return the limit with the least ``escape_weight * (share of escapes) + (share of overkill)``.
 
-    It lies in the middle between two scores; among equally cheap ones it is in the widest gap.
+    It is the lowest of equally cheap ones, and lies a tenth of the way from a score to the next one: in the middle of a
+    wide gap, kinds of defects that were not shown, and look less unusual, would be accepted.
 
     Examples
     --------
     >>> cheapest_limit(np.array([1.0, 2.0, 3.0]), np.array([7.0, 8.0]), 1.0)
-    5.0
+    3.4
     """
     scores = np.unique(np.concatenate([good, defective]))
-    limits = np.concatenate([[scores[0] - 1], (scores[1:] + scores[:-1]) / 2, [scores[-1] + 1]])
-    gaps = np.concatenate([[0], np.diff(scores), [0]])
+    limits = np.concatenate([[scores[0] - 1], scores[:-1] + np.diff(scores) / 10, [scores[-1] + 1]])
     escapes = np.searchsorted(np.sort(defective), limits, "left") / len(defective)
     overkill = 1 - np.searchsorted(np.sort(good), limits, "left") / len(good)
     costs = escape_weight * escapes + overkill
-    return float(limits[np.lexsort((-gaps, costs))[0]])
+    return float(limits[np.argmin(costs)])
 
 
 def _head_out_of_fold(tiles: LabelledTiles, learned: NDArray[np.int64]) -> _Scores:
@@ -192,7 +218,7 @@ def _head_out_of_fold(tiles: LabelledTiles, learned: NDArray[np.int64]) -> _Scor
 
 
 def _stack_out_of_fold(
-    tiles: LabelledTiles, features: _Scores, chosen: NDArray[np.int64], escape_weight: float
+    tiles: LabelledTiles, features: _Scores, chosen: NDArray[np.int64], costs: Costs
 ) -> tuple[_Scores, _Scores]:
     """Return the stacked logit of each tile, and the limit for each image, by stacks that have not seen its fold.
 
@@ -211,7 +237,7 @@ def _stack_out_of_fold(
         of_tiles = mine[tiles.owners]
         logits[of_tiles] = every[of_tiles]
         others, is_defective = tiles.worst(every)[~mine], tiles.is_defective[~mine]
-        limits[mine] = cheapest_limit(others[~is_defective], others[is_defective], escape_weight)
+        limits[mine] = costs.limit(others[~is_defective], others[is_defective])
     return logits, limits
 
 

@@ -28,6 +28,8 @@ def recipe_lines(result: TrainingResult) -> Iterator[str]:
             f"recipe {candidate.fit.recipe.name}: AUROC {candidate.quality:.3f} on synthetic defects, "
             f"{candidate.image_ms:.0f} ms an image{chosen}"
         )
+    if result.reason:
+        yield result.reason
     best = result.best
     found = float(np.mean([each.found for each in best.finest]))
     [(size_wh, _)] = result.survey.sizes.most_common(1)
@@ -40,8 +42,8 @@ def recipe_lines(result: TrainingResult) -> Iterator[str]:
     if alignment is not None:
         yield (
             f"images are aligned to one of them: parts lie up to {alignment.shift:.0f} pixels and "
-            f"{alignment.degrees:.1f} degrees elsewhere; a part further than {alignment.spec.reach} pixels away is not "
-            "decided, and rejected"
+            f"{alignment.degrees:.1f} degrees elsewhere, which is no defect to this model; a part further than "
+            f"{alignment.spec.reach} pixels away is not decided, and rejected"
         )
         unknown = 1 - float(best.fit.model.products[0].is_known.mean())
         if unknown > _LEAST_UNKNOWN:
@@ -83,8 +85,9 @@ def defect_lines(result: TrainingResult, options: TrainingOptions) -> Iterator[s
         )
         return
     yield (
-        f"learned from defective parts too: {figures_line(defects.head.figures)}, if an escape costs "
-        f"{options.escape_cost:g} overkills and {options.defect_share * 100:g}% of the parts are defective"
+        f"learned from defective parts too: {figures_line(defects.head.figures)}; {options.overkill:.1%} requested, or "
+        f"more if it is worth it: an escape costs {options.escape_cost:g} overkills, and "
+        f"{options.defect_share * 100:g}% of the parts are defective"
     )
     yield from _kind_lines(defects.head.figures)
     if result.learned is None:

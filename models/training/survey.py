@@ -199,7 +199,7 @@ class Survey:
         for path, reason in self.broken[:_NAMED]:
             lines.append(f"left out {os.path.relpath(path, root)}: {reason}")
         if len(self.broken) > _NAMED:
-            lines.append(f"left out {len(self.broken) - _NAMED} more that cannot be read")
+            lines.append(f"left out {len(self.broken) - _NAMED} more that cannot be used")
         return lines
 
 

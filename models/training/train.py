@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from models.image_folder import list_images
 from models.regions import region_of
 from models.training.alignment import TrainingAlignment, find_alignment
-from models.training.anomaly_fit import AnomalyFit, SyntheticResult
+from models.training.anomaly_fit import AnomalyFit
 from models.training.blocks import BlockKind, by_product
-from models.training.defects import DefectTest, GoodImages, learn_defects
+from models.training.defects import DefectTest, GoodImages, learn_defects, score_defects
 from models.training.features import WHOLE, FeatureExtractor, InspectedPart, input_spec
-from models.training.labelled import FEWEST_DEFECTS, HeadFit
+from models.training.labelled import FEWEST_DEFECTS, Costs, HeadFit
 from models.training.read_images import (
     TESTED_IMAGES,
     OnTrainingProgress,
@@ -36,8 +36,9 @@ from models.training.read_images import (
 from models.training.recipe import Colour, Recipe
 from models.training.survey import Survey, TrainingFolder, sampled
 from models.training.synthetic import FINEST, KINDS, SIZES
+from models.training.tried_recipe import TriedRecipe, best_recipe
 from schemas.errors import SettingsError
-from schemas.text import file_text
+from schemas.text import file_text, shown
 
 #: Recipes that are tried, in this order.
 RECIPES = (
@@ -49,8 +50,6 @@ RECIPES = (
 )
 #: Fewest good images; with fewer, neither the Gaussians nor the limit mean anything.
 FEWEST_IMAGES = 10
-#: Difference of two AUROC figures that synthetic defects do not tell apart: the earlier recipe is taken.
-_TIE = 0.02
 #: Mean AUROC on synthetic defects, below which a model is no good; chance has 0.5.
 _LEAST_QUALITY = 0.6
 #: Share of synthetic defects of a size that a useful model finds.
@@ -59,6 +58,8 @@ _LEAST_FOUND = 0.6
 _LEAST_TILE = 0.25
 #: Share of the images of defective parts that a useful model may accept.
 _MOST_ESCAPES = 0.2
+#: The same for one of several kinds of defects, of which there are as many images as this.
+_MOST_ESCAPES_OF_KIND, _FEWEST_OF_KIND = 0.5, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ class TrainingOptions:
     good
         Names of the folders of good parts, see `models.training.survey.TrainingFolder`.
     escape_cost
-        Number of overkills that cost as much as one escape, for the threshold of a model that learned from defects.
+        Number of overkills that cost as much as one escape, for the threshold of a model that learned from defects. It
+        is never above the one for ``overkill``.
     defect_share
         Share of defective parts on the line, for the same threshold. The folder does not tell it.
     by_product
@@ -101,30 +103,9 @@ class TrainingOptions:
     part: InspectedPart = WHOLE
 
     @property
-    def escape_weight(self) -> float:
-        """Cost of accepting all defective parts over that of rejecting all good parts."""
-        return self.escape_cost * self.defect_share / (1 - self.defect_share)
-
-
-@dataclass(slots=True)
-class TriedRecipe:
-    """Recipe that was tried, with its fit, its self-tests and the time of one image on one core."""
-
-    extractor: FeatureExtractor
-    fit: AnomalyFit
-    synthetic: list[SyntheticResult]
-    finest: list[SyntheticResult]
-    image_ms: float
-
-    @property
-    def quality(self) -> float:
-        """Mean AUROC over all kinds and sizes of synthetic defects."""
-        return float(np.mean([result.auroc for result in self.synthetic]))
-
-    @property
-    def finest_quality(self) -> float:
-        """Mean AUROC over all kinds of the finest synthetic defects."""
-        return float(np.mean([result.auroc for result in self.finest]))
+    def costs(self) -> Costs:
+        """Costs that the threshold of a model that learned from defects follows."""
+        return Costs(self.escape_cost * self.defect_share / (1 - self.defect_share), self.overkill)
 
 
 @dataclass(slots=True)
@@ -151,6 +132,8 @@ class TrainingResult:
         Result of the images of defective parts; None without such images.
     products
         Number of good images of each product; empty if products are not told apart.
+    reason
+        Sentence that says why the images of defective parts made another recipe the chosen one; empty if they did not.
     """
 
     best: TriedRecipe
@@ -163,6 +146,7 @@ class TrainingResult:
     block_kind: BlockKind
     defects: DefectTest | None = None
     products: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
     took_s: float = 0.0
 
     @property
@@ -213,11 +197,17 @@ class TrainingResult:
         if self.defects is not None:
             missed, count = self.defects.packaged_figures.escapes
             if missed > _MOST_ESCAPES * count:
-                more = "--overkill" if self.learned is None else "--escape-cost"
                 lines.append(
-                    f"accepts {missed} of the {count} images of defective parts: {self._remedy}; a larger {more} finds "
-                    "more of them and rejects more good parts"
+                    f"accepts {missed} of the {count} images of defective parts: {self._remedy}; a larger --overkill "
+                    "finds more of them and rejects more good parts"
                 )
+            lines += [
+                f"accepts {missed} of the {count} images of {shown(kind)}: this model hardly sees this kind of defect"
+                for kind, (_, missed, count) in self.defects.packaged_figures.kinds.items()
+                if len(self.defects.packaged_figures.kinds) > 1
+                and count >= _FEWEST_OF_KIND
+                and missed > _MOST_ESCAPES_OF_KIND * count
+            ]
         if self.survey.usable < 50:
             lines.append(f"{self.survey.usable} good images are few: 100 or more make a better model")
         return lines
@@ -250,6 +240,7 @@ def train(
     files = sampled(folder.good)
     survey.colour = find_colour(files, RECIPES[0], options.part)
     wanted, alignment, without = _with_alignment(files, survey.colour, options)
+    lies_anyhow = bool(without) and _why_not_aligned(options) == ""
     extractors, left_out = affordable(
         wanted, survey.colour, len(files),
         len(KINDS) * (len(SIZES) + 1) * TESTED_IMAGES,
@@ -281,26 +272,35 @@ def train(
     if not tried:
         raise SettingsError("{}: the recipe {} cannot be used: {}".format(root, *left_out[-1]))
 
-    def learn(candidate: TriedRecipe, its: RecipeImages) -> tuple[GoodImages, DefectTest | None]:
+    def tested(candidate: TriedRecipe, its: RecipeImages, survey: Survey) -> tuple[GoodImages, DefectTest | None]:
         good = GoodImages([paths[row] for row in its.rows], blocks[its.rows], block_kind, frozenset(its.digests))
-        return good, learn_defects(
-            folder, good, candidate.extractor, candidate.fit, options.escape_weight, survey, report, options.threads
-        )
+        return good, score_defects(folder, good, candidate.extractor, candidate.fit, survey, report, options.threads)
 
-    best, learned_from = _best(tried)
-    good, defects = learn(best, learned_from)
-    others = [each for each in tried if each[0].fit.recipe.is_of_pixels != best.fit.recipe.is_of_pixels]
-    if others and defects is not None and len(defects.paths) >= FEWEST_DEFECTS:
-        # Only defective parts can tell if pixels or features show their defects better.
-        other, other_from = _best(others)
-        other_good, its = learn(other, other_from)
-        if its is not None and its.packaged_figures.auroc > defects.packaged_figures.auroc:
-            best, learned_from, good, defects = other, other_from, other_good, its
-    rows = learned_from.rows
+    def learn(candidate: TriedRecipe, good: GoodImages, defects: DefectTest) -> None:
+        learn_defects(defects, good, candidate.extractor, candidate.fit, options.costs, report, options.threads)
+
+    best, its = best_recipe(tried, lies_anyhow=lies_anyhow)
+    (good, defects), reason = tested(best, its, survey), ""
+    if defects is not None:
+        learn(best, good, defects)
+    if defects is not None and len(defects.paths) >= FEWEST_DEFECTS:
+        # Few images of defective parts tell little, and nothing about other defects: the other must be clearly better.
+        for other, other_its in tried:
+            other_good, test = (good, None) if other is best else tested(other, other_its, Survey(survey.found))
+            if test is None or test.figures.auroc_bounds[0] <= defects.figures.auroc:
+                continue
+            learn(other, other_good, test)
+            now, before = test.packaged_figures.auroc, defects.packaged_figures.auroc
+            if now > before:
+                reason = (
+                    f"recipe {other.fit.recipe.name} was chosen because it tells the defective parts apart better than "
+                    f"{best.fit.recipe.name}: AUROC {now:.3f} instead of {before:.3f}"
+                )
+                best, its, good, defects = other, other_its, other_good, test
     result = TrainingResult(
         best, [candidate for candidate, _ in tried], left_out, survey, root, list(good.paths), good.blocks, block_kind,
-        defects=defects,
-        products=dict(sorted(Counter(names[row] for row in rows).items())) if folder.products else {},
+        defects=defects, reason=reason,
+        products=dict(sorted(Counter(names[row] for row in its.rows).items())) if folder.products else {},
     )  # fmt: skip
     result.took_s = time.monotonic() - began
     return result
@@ -320,15 +320,7 @@ def _with_alignment(
     pixels = next((each for each in wanted if each.is_of_pixels), None)
     if pixels is None:
         return wanted, None, []
-    found: TrainingAlignment | str
-    if options.part.tiles is not None:
-        found = "it compares whole images, without tiles"
-    elif options.by_product:
-        found = "it aligns images to one picture, so to one product"
-    elif options.part.roi is not None and options.part.roi.polygon is not None:
-        found = "a polygon is not aligned"
-    else:
-        found = find_alignment(files, input_spec(pixels, colour, options.part))
+    found = _why_not_aligned(options) or find_alignment(files, input_spec(pixels, colour, options.part))
     if isinstance(found, str):
         if options.recipe:
             raise SettingsError(f"--recipe {pixels.name}: {found}")
@@ -336,14 +328,15 @@ def _with_alignment(
     return [replace(each, channels=1) if each is pixels and colour == "grey" else each for each in wanted], found, []
 
 
-def _best(tried: list[tuple[TriedRecipe, RecipeImages]]) -> tuple[TriedRecipe, RecipeImages]:
-    """Return the first recipe that is about as good as the best one, or that of pixels if it sees finer defects."""
-    enough = max(candidate.quality for candidate, _ in tried) - _TIE
-    first, *others = (each for each in tried if each[0].quality >= enough)
-    for each in others:
-        if each[0].fit.recipe.is_of_pixels and each[0].finest_quality > first[0].finest_quality + _TIE:
-            return each
-    return first
+def _why_not_aligned(options: TrainingOptions) -> str:
+    """Return the reason why options rule an alignment out; empty if they do not."""
+    if options.part.tiles is not None:
+        return "it compares whole images, without tiles"
+    if options.by_product:
+        return "it aligns images to one picture, so to one product"
+    if options.part.roi is not None and options.part.roi.polygon is not None:
+        return "a polygon is not aligned"
+    return ""
 
 
 def _no_images(root: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,7 +53,10 @@ def labels_from_csv(
         If its first row does not name the columns; and see ``on_bad``.
     """
     try:
-        changed_us = path.stat().st_mtime_ns // 1000
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise SettingsError(f"{path} is not a regular file: it is read twice; write it to a file first")
+        changed_us = status.st_mtime_ns // 1000
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = _reader(path, file.readline())
             rows = csv.reader(file, delimiter=reader[1], strict=True)

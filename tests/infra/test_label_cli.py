@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,10 @@ def test_mistakes_are_errors_of_one_line(arguments: list[str], error: type[Excep
 
 @pytest.mark.parametrize("first", ["x" * 200_000, f"frame_id,{'x' * 200_000}"], ids=["one word", "a long name"])
 def test_a_first_line_without_an_end_is_an_error_of_one_line(tmp_path: Path, first: str) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(SettingsError, match="is not a regular file"):
+        list(labels_from_csv(pipe))
     path = tmp_path / "long.csv"
     path.write_text(f"{first}\na,b\n", encoding="utf-8")
     with pytest.raises(LabelFileError, match="line 1") as caught:

@@ -72,6 +72,7 @@ REFUSED = {
         PROGRESSIVE[: scans_of(PROGRESSIVE)[2]] + PROGRESSIVE[scans_of(PROGRESSIVE)[1] :], "follow"),
     "jpeg: 65 scans": (many_scans(65), "more than 64 scans"),
     "jpeg: arithmetic": (JPEG.replace(b"\xff\xc0", b"\xff\xc9", 1), "arithmetic-coded"),
+    "jpeg: JPEG-LS": (JPEG.replace(b"\xff\xc0", b"\xff\xf7", 1), "JPEG-LS"),
     "jpeg: lossless": (JPEG.replace(b"\xff\xc0", b"\xff\xc3", 1), "lossless"),
     "jpeg: height behind the picture": (
         altered(JPEG, JPEG.index(b"\xff\xc0") + 5, b"\0\0"), "height behind the picture"),

@@ -175,7 +175,7 @@ def _write(out: Path, content: bytes, draft: ManifestDraft) -> None:
     try:
         load_model(out)
     except ModelPackageError as error:
-        raise ModelPackageError(
-            f"{out} is written, but does not load: {error}\ncorrect {out / MANIFEST_NAME}, or delete {out} and begin "
-            f"again; then: inspection model check {out}"
-        ) from error
+        cure = f"correct {out / MANIFEST_NAME}, or delete {out} and begin again; then: inspection model check {out}"
+        if ": file: " in str(error):
+            cure = f"export the model again; delete {out} before you begin again"
+        raise ModelPackageError(f"{out} is written, but does not load: {error}\n{cure}") from error

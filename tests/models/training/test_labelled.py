@@ -11,7 +11,7 @@ import pytest
 from models import inspect_image, load_model
 from models.explain import heat_map
 from models.training.auroc import auroc
-from models.training.labelled import cheapest_limit, fit_head
+from models.training.labelled import Costs, cheapest_limit, fit_head
 from models.training.labelled_tiles import LabelledImages, LabelledTiles
 from models.training.synthetic import add_defect
 from models.training.train import TrainingOptions, TrainingResult, train
@@ -105,7 +105,7 @@ def test_noise_is_not_learned() -> None:
         pooled = rng.normal(0, 30, (count, 300)).astype(np.float32)
         return LabelledImages(pooled, rng.normal(shift, 1, count), np.arange(count) % 5)
 
-    fit = fit_head(images(100, 0.0), images(40, 0.0), ["noise"] * 40, 1.0)
+    fit = fit_head(images(100, 0.0), images(40, 0.0), ["noise"] * 40, Costs(1.0, 0.02))
     assert 0.35 < fit.figures.auroc < 0.65
     assert fit.head.map_weight >= 0
 
@@ -114,7 +114,7 @@ def test_a_score_that_helps_is_used() -> None:
     rng = np.random.default_rng(2)
     good = LabelledImages(rng.normal(0, 1, (100, 5)).astype(np.float32), rng.normal(0, 1, 100), np.arange(100) % 5)
     bad = LabelledImages(rng.normal(0, 1, (30, 5)).astype(np.float32), rng.normal(3, 1, 30), np.arange(30) % 5)
-    fit = fit_head(good, bad, ["shifted"] * 30, 1.0)
+    fit = fit_head(good, bad, ["shifted"] * 30, Costs(1.0, 0.02))
     assert fit.figures.auroc > 0.95
     assert fit.head.map_weight > 0
 
@@ -136,7 +136,7 @@ def test_of_a_defective_image_the_tile_with_the_defect_is_learned(monkeypatch: p
     monkeypatch.setattr("models.training.labelled_tiles.GOOD_TILES", most)
     good, defective = (tiles_of_images(count, count, is_defective=count == 40) for count in (100, 40))
     by_map = [np.maximum.reduceat(each.map_scores, np.arange(0, len(each.map_scores), 6)) for each in (good, defective)]
-    fit = fit_head(good, defective, ["hole"] * 40, 1.0)
+    fit = fit_head(good, defective, ["hole"] * 40, Costs(1.0, 0.02))
     assert auroc([*by_map[0], *by_map[1]], [False] * 100 + [True] * 40) < 0.85
     assert fit.figures.auroc > 0.95
     assert fit.head.weights[:3].min() > 2 * np.abs(fit.head.weights[3:]).max()
@@ -165,12 +165,21 @@ def test_one_image_with_a_feature_far_outside_does_not_spoil_the_head() -> None:
 
     good, bad = images(100, 0.0), images(30, 2.0)
     good.pooled[3, 0] = 50.0
-    fit = fit_head(good, bad, ["shifted"] * 30, 1.0)
+    fit = fit_head(good, bad, ["shifted"] * 30, Costs(1.0, 0.02))
     assert fit.head.weights[1:].min() > 0
     ordered = np.sort(fit.good_logits)
     assert ordered[-1] - np.median(ordered) < 3 * (ordered[-2] - np.median(ordered))
     new = fit.head.standardised(good.pooled[0] + np.array([1000.0, 0, 0, 0, 0]))
     assert np.abs(new).max() <= 5
+
+
+def test_kinds_that_were_not_shown_are_not_accepted_in_a_wide_gap() -> None:
+    """One kind of defect far above the good parts: the limit stays beside these, or lets as many go as allowed."""
+    good, shown = np.arange(100.0), np.full(10, 1000.0)
+    assert cheapest_limit(good, shown, 1.0) < 200
+    assert 99 <= Costs(1.0, 0.0).limit(good, shown) < 200
+    assert Costs(1.0, 0.1).limit(good, shown) == 90.0
+    assert Costs(100.0, 0.0).limit(good, np.array([50.0, 1000.0])) < 50.0  # the costs want more
 
 
 @pytest.mark.parametrize(("weight", "escapes", "overkill"), [(100.0, 0, 2), (0.01, 2, 0)])
