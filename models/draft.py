@@ -167,7 +167,13 @@ class _Draft:
             "dtype": value.dtype, **self._resize(), **self.answers.region(),
             **self.answers.samples(),
         }  # fmt: skip
-        return spec | (self._scaling(value, 1 if colour == "grey" else 3) if value.dtype != "uint8" else {})
+        if value.dtype != "uint8":
+            return spec | self._scaling(value, 1 if colour == "grey" else 3)
+        if any(self.answers.get(name) for name in ("scale", "mean", "std")):
+            raise ModelPackageError(
+                "--scale, --mean, --std: the graph takes bytes and scales them itself; omit them"
+            )
+        return spec
 
     def _layout(self, value: OnnxValue) -> str | None:
         first, last = value.shape[1] in (1, 3), value.shape[3] in (1, 3)

@@ -41,7 +41,8 @@ class ImageFolder:
     others
         Files without the suffix of an image.
     skipped
-        Hidden files, files of other tools, unfinished ones, and what is no regular file: pipes, devices, sockets.
+        Hidden files, files of other tools, unfinished ones, links to folders, and what is no regular file: pipes,
+        devices, sockets.
     """
 
     images: tuple[Path, ...]
@@ -57,7 +58,7 @@ class ImageFolder:
 def skipped_note(count: int, example: Path) -> str:
     """Return one line about skipped files."""
     files = "1 file that is" if count == 1 else f"{count} files that are"
-    return f"skipped {files} hidden, unfinished, of another tool or not regular, such as {example.name}"
+    return f"skipped {files} hidden, unfinished, of another tool, a link to a folder or not regular: {example.name}"
 
 
 def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
@@ -83,7 +84,7 @@ def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
     >>> [path.name for path in found.images], [path.name for path in found.others]
     (['a.PNG', 'b.png'], ['notes.txt'])
     >>> found.note
-    'skipped 1 file that is hidden, unfinished, of another tool or not regular, such as ._a.png'
+    'skipped 1 file that is hidden, unfinished, of another tool, a link to a folder or not regular: ._a.png'
     """
     os.scandir(folder).close()  # the walk goes on without a folder that cannot be listed
     found: dict[FileKind, list[Path]] = {"image": [], "other": [], "skipped": [], "unlisted": []}
@@ -115,8 +116,8 @@ def walk_files(folder: Path, *, recursive: bool = True) -> Iterator[tuple[Path, 
         elif entry.is_dir(follow_symlinks=False):
             if recursive:
                 waiting.append(_entries(path))
-        elif not _leads_to_folder(entry):
-            yield path, _kind(entry, path.relative_to(folder))
+        else:
+            yield path, "skipped" if _leads_to_folder(entry) else _kind(entry, path.relative_to(folder))
 
 
 @dataclass(frozen=True, slots=True)

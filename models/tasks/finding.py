@@ -64,6 +64,7 @@ def activate(values: NDArray[Any], activation: str) -> Scores:
         e = np.exp(-np.abs(x))
         return np.where(x >= 0, 1.0, e) / (1.0 + e)
     if activation == "softmax":
-        e = np.exp(x - x.max(axis=-1, keepdims=True))
-        return np.asarray(e / e.sum(axis=-1, keepdims=True))
+        with np.errstate(invalid="ignore"):  # what is not a number is told later
+            e = np.exp(x - x.max(axis=-1, keepdims=True))
+            return np.asarray(e / e.sum(axis=-1, keepdims=True))
     return x

@@ -228,6 +228,12 @@ def test_a_file_that_no_manifest_fits_is_refused(data: bytes, message: str) -> N
         draft_manifest(data, "m", given)
 
 
+@pytest.mark.parametrize("given", [{"scale": "1/255"}, {"mean": "0.5"}, {"std": "0.5"}])
+def test_a_scale_for_a_graph_that_takes_bytes_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(ModelPackageError, match="the graph takes bytes and scales them itself; omit them"):
+        draft_manifest(network({"logits": (1, 2)}, dtype=TensorProto.UINT8), "m", {"layout": "NCHW", **given})
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

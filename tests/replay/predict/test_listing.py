@@ -82,7 +82,18 @@ def test_links_to_files_are_read_and_links_to_folders_are_not(folder: Path) -> N
         "images/link.png", "images/lost.png", "images/self.png",
     ]  # fmt: skip
     assert len(found) == 8
-    assert counts.skipped == 4
+    assert counts.skipped == 5
+
+
+def test_a_folder_with_nothing_but_a_link_to_a_folder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "lot1").symlink_to(tmp_path / "real")
+    found, counts = listed(str(tmp_path / "links"))
+    assert found == []
+    [line] = counts.lines()
+    assert "a link to a folder" in line
+    assert "lot1" in line
 
 
 def test_a_tree_deeper_than_the_stack_is_listed(tmp_path: Path) -> None:
