@@ -170,9 +170,7 @@ class _Draft:
         if value.dtype != "uint8":
             return spec | self._scaling(value, 1 if colour == "grey" else 3)
         if any(self.answers.get(name) for name in ("scale", "mean", "std")):
-            raise ModelPackageError(
-                "--scale, --mean, --std: the graph takes bytes and scales them itself; omit them"
-            )
+            raise ModelPackageError("--scale, --mean, --std: the graph takes bytes and scales them itself; omit them")
         return spec
 
     def _layout(self, value: OnnxValue) -> str | None:

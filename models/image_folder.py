@@ -116,8 +116,10 @@ def walk_files(folder: Path, *, recursive: bool = True) -> Iterator[tuple[Path, 
         elif entry.is_dir(follow_symlinks=False):
             if recursive:
                 waiting.append(_entries(path))
-        else:
-            yield path, "skipped" if _leads_to_folder(entry) else _kind(entry, path.relative_to(folder))
+        elif not _leads_to_folder(entry):
+            yield path, _kind(entry, path.relative_to(folder))
+        elif recursive:
+            yield path, "skipped"
 
 
 @dataclass(frozen=True, slots=True)

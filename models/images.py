@@ -201,7 +201,8 @@ def _needed_bytes(header: ImageHeader, structure: Structure, divisor: int, colou
     if structure.padded_wh is not None:
         result = (3 if colour else 1) * math.prod(structure.padded_wh)
     # OpenCV's PNG reader composes a second picture, and its Python interface copies every picture.
-    words = 2 * result if depth is not None or structure.bits in _PACKED_BITS else 0
+    is_words = depth is not None or structure.bits in _PACKED_BITS or structure.is_read_as_words
+    words = 2 * result if is_words else 0
     alpha = _alpha_bytes(header, structure) if _looks_at_alpha(header, structure) else 0
     return max(2 * (words or result) + (result if words else 0), 2 * alpha + (result if alpha else 0)) + (
         structure.work_bytes
@@ -210,7 +211,7 @@ def _needed_bytes(header: ImageHeader, structure: Structure, divisor: int, colou
 
 def _alpha_bytes(header: ImageHeader, structure: Structure) -> int:
     """Return the bytes of the pixels with transparency, as OpenCV returns them: four samples for each pixel."""
-    return header.width * header.height * 4 * (2 if structure.bits > 8 else 1)
+    return math.prod(structure.padded_wh or (header.width, header.height)) * 4 * (2 if structure.bits > 8 else 1)
 
 
 def _looks_at_alpha(header: ImageHeader, structure: Structure) -> bool:
@@ -233,6 +234,9 @@ def _pixels(
         samples = _opencv(header, structure, flags | cv2.IMREAD_ANYDEPTH)
         pixels = to_8_bits(samples, depth)
         return pixels, remarks + (darkness(pixels, depth) if contradicts(samples, depth) else ())
+    if structure.is_read_as_words:
+        pixels = to_8_bits(_opencv(header, structure, flags | cv2.IMREAD_ANYDEPTH), None)
+        return pixels, remarks + darkness(pixels)
     pixels = _opencv(header, structure, flags)
     return pixels, remarks + (darkness(pixels) if structure.bits == 16 else ())
 

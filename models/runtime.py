@@ -57,7 +57,7 @@ _REMEDIES = (
         "it has opset {}, and this ONNX Runtime reads up to {}: export it with opset_version=17",
     ),
     (
-        re.compile(r"([\w.]*:\w+)\(-?\d+\) is not a registered function/op"),
+        re.compile(r"((?:[\w.-]*:)?\w+)\(-?\d+\) is not a registered function/op"),
         "ONNX Runtime has no operator {}: export the model with standard operators",
     ),
 )

@@ -26,7 +26,7 @@ _TIMEOUT_S = 10.0
 _AGAIN_S = 0.1
 #: Messages in a row behind the end of a range after which no more of its time are expected.
 MOST_AHEAD = 32
-#: Time that brokers let a message be ahead of their clock (message.timestamp.after.max.ms).
+#: Time that Kafka 4 lets a message be ahead of its clock (message.timestamp.after.max.ms).
 _AHEAD_US = 3_600_000_000
 _LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 
@@ -184,8 +184,11 @@ def _offsets(
     if within.to_us is not None:
         ends = _first_at(consumer, topic, ranges, within.to_us)
         bounds = _first_at(consumer, topic, ranges, within.to_us + _AHEAD_US)
-        for number, (low, _) in ranges.items():
-            ranges[number] = low, _behind_last(consumer, topic, number, ends[number], bounds[number], within.to_us)
+        for number, (low, high) in ranges.items():
+            ranges[number] = (
+                low,
+                _behind_last(consumer, TopicPartition(topic, number, ends[number]), high, within.to_us, bounds[number]),
+            )
     if within.from_us is not None:
         begins = _first_at(consumer, topic, ranges, within.from_us)
         ranges = {number: (begins[number], high) for number, (_, high) in ranges.items()}
@@ -203,29 +206,31 @@ def _first_at(consumer: Consumer, topic: str, ranges: Mapping[int, tuple[int, in
     return found
 
 
-def _behind_last(consumer: Consumer, topic: str, number: int, begin: int, bound: int, before_us: int) -> int:
+def _behind_last(consumer: Consumer, begin: TopicPartition, high: int, before_us: int, otherwise: int) -> int:
     """Return the offset behind the last message before a time; see `time_ranges`.
 
     Parameters
     ----------
     begin
         First offset with a message that is not before the time.
-    bound
-        Offset that is returned at most, and if messages cannot be read.
+    high
+        End of the partition.
+    otherwise
+        Offset that is returned if messages cannot be read.
     """
-    if begin >= bound:
-        return begin
-    end, later = begin, 0
-    consumer.assign([TopicPartition(topic, number, begin)])
+    end, later = begin.offset, 0
+    if end >= high:
+        return high
+    consumer.assign([begin])
     try:
         while later < MOST_AHEAD:
             message = consumer.poll(_TIMEOUT_S)
             if message is None:
-                return bound
+                return otherwise
             if (error := message.error()) is not None:
-                return end if error.code() == KafkaError._PARTITION_EOF else bound
+                return end if error.code() == KafkaError._PARTITION_EOF else otherwise
             offset = message.offset() or 0
-            if offset >= bound:
+            if offset >= high:
                 break
             if message.timestamp()[1] * 1000 < before_us:
                 end, later = offset + 1, 0

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from models.image_structure.base import Structure, most_surplus, unreadable
+from models.image_structure.base import Structure, is_padding, most_surplus, unreadable
 
-_OS2_HEADER, _OS2_LONG_HEADER = 12, 64
+_OS2_HEADER, _OS2_LONG_HEADER, _V5_HEADER = 12, 64, 124
 #: Place of the masks of bit fields, and the masks that the decoder knows: red, green and blue, by bits of a pixel.
 _MASKS_AT = 54
 _MASKS = {
@@ -61,7 +61,7 @@ def examine_bmp(data: bytes) -> Structure:
     wanted = row_bytes * rows
     if len(data) - offset < wanted:
         unreadable(f"the BMP is cut off: {len(data) - offset} bytes of pixels are there of {wanted}")
-    there = _pixel_bytes(data, offset, wanted, stated)
+    there = _pixel_bytes(data, size, offset, wanted, stated)
     if there > wanted + most_surplus(row_bytes):
         unreadable(f"the BMP's header is damaged: {width}x{rows} pixels take {wanted} bytes, and it has {there}")
     is_short = bits in (4, 8) and 0 < colours < most
@@ -73,15 +73,20 @@ def examine_bmp(data: bytes) -> Structure:
     )
 
 
-def _pixel_bytes(data: bytes, offset: int, wanted: int, stated: int) -> int:
+def _pixel_bytes(data: bytes, size: int, offset: int, wanted: int, stated: int) -> int:
     """Return the bytes of the pixels as the header states them; if it does not, up to the end that it states.
 
-    Numbers that contradict the file, as some writers leave them, say nothing.
+    Numbers that contradict the file, as some writers leave them, say nothing; nor do equal bytes behind the pixels.
     """
     if 0 < stated <= len(data) - offset:
         return stated
     (end,) = struct.unpack_from("<I", data, 2)
-    return (end if offset + wanted <= end <= len(data) else len(data)) - offset
+    if size == _V5_HEADER:
+        # A profile may lie behind the pixels.
+        (profile,) = struct.unpack_from("<I", data, 14 + 112)
+        end = 14 + profile if offset + wanted <= 14 + profile else end
+    end = end if offset + wanted <= end <= len(data) else len(data)
+    return wanted if end > offset + wanted and is_padding(data[offset + wanted : end]) else end - offset
 
 
 def _check_masks(data: bytes, size: int, bits: int) -> None:

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from models.image_structure import tiff_tags as tag
-from models.image_structure.base import Structure, most_surplus, unreadable
+from models.image_structure.base import Structure, is_padding, most_surplus, unreadable
 from models.image_structure.tiff_packing import (
     GROUP_BYTES,
     LZW,
     PACKBITS,
     Strip,
     check_strips,
-    is_padding,
     zlib_is_padded,
     zlib_size,
 )
@@ -44,7 +45,7 @@ _COLOURS = {_WHITE: 1, _BLACK: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
 _CONTIGUOUS, _SEPARATE = 1, 2
 #: Kinds of extra samples: pixels that are multiplied by their alpha in the file, and pixels that are not.
 _ASSOCIATED, _UNASSOCIATED = 1, 2
-#: Bytes of which an uncompressed tile has a multiple: libtiff reads no others as 8 bits.
+#: Bytes of which an uncompressed tile has a multiple: libtiff reads others as words only.
 _TILE_BYTES = 1024
 #: Bytes that the list of strips takes for each of them.
 _STRIP_BYTES = 320
@@ -96,6 +97,7 @@ def examine_tiff(data: bytes) -> Structure:
         bits=picture.bits,
         significant_bits=_significant(tags, picture.bits),
         is_inverted=picture.photometric == _WHITE,
+        is_read_as_words=picture.bits == 16 and _has_odd_tiles(tags, picture),
         has_alpha=bool(extra) or picture.samples > _COLOURS[picture.photometric],
         work_bytes=work_bytes,
         finish=finish,
@@ -157,6 +159,12 @@ def _padded(tags: Tags, picture: _Picture) -> tuple[int, int] | None:
     return None if padded == (picture.width, picture.height) else padded
 
 
+def _has_odd_tiles(tags: Tags, picture: _Picture) -> bool:
+    """Return True for uncompressed tiles that libtiff reads as words only."""
+    wide, high = _one(tags, tag.TILE_WIDTH, 0), _one(tags, tag.TILE_HEIGHT, 0)
+    return _one(tags, tag.COMPRESSION, _NONE) == _NONE and wide * high * picture.samples * 2 % _TILE_BYTES != 0
+
+
 def _pieces(
     data: bytes, tags: Tags, picture: _Picture, planes: int, taken: _Parts
 ) -> tuple[int, Callable[[], bytes] | None]:
@@ -193,7 +201,7 @@ def _pieces(
     rows = [high if is_tiled else min(high, picture.height - (number % down) * high) for number in range(count)]
     whole = high * row_bytes
     if compression == _NONE:
-        if is_tiled and whole % _TILE_BYTES:
+        if is_tiled and picture.bits <= 8 and whole % _TILE_BYTES:
             unreadable(
                 f"a TIFF of uncompressed tiles of {whole} bytes is not supported: save with tiles of a multiple of "
                 f"{_TILE_BYTES} bytes, or compress them with Deflate or LZW"
@@ -268,7 +276,12 @@ def _check_surplus(
         return
     for offset, size, needed in zip(offsets, sizes, wanted, strict=True):
         if size > needed + most_surplus(row_bytes) and not (
-            size <= whole + most_surplus(row_bytes) and is_padding(memoryview(data)[offset + needed : offset + size])
+            size <= whole + most_surplus(row_bytes)
+            and is_padding(
+                memoryview(data)[offset + needed : offset + size],
+                row_bytes,
+                np.frombuffer(data, np.uint8, needed, offset),
+            )
         ):
             unreadable(f"the TIFF is damaged: a strip or tile of {size} bytes, and the rows of its size take {needed}")
 

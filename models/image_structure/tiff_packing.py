@@ -14,7 +14,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from models.image_structure.base import most_surplus, unreadable
+from models.image_structure.base import is_padding, most_surplus, unreadable
 from models.image_structure.tiff_tags import little_endian
 from models.opencv import cv2
 
@@ -78,13 +78,8 @@ def zlib_is_padded(strip: Strip, whole: int) -> bool:
     """Return True if a strip of Deflate has as many bytes as a whole strip, and those beyond its rows are padding."""
     if zlib_size(strip.packed, whole, whole) != whole:
         return False
-    return is_padding(memoryview(zlib.decompress(strip.packed, bufsize=whole))[strip.wanted :])
-
-
-def is_padding(rows: memoryview | NDArray[np.uint8]) -> bool:
-    """Return True if all bytes are equal: some writers pad the last strip to a whole one. Real rows have noise."""
-    values = np.frombuffer(rows, np.uint8)
-    return bool((values == values[0]).all())
+    unpacked = np.frombuffer(zlib.decompress(strip.packed, bufsize=whole), np.uint8)
+    return is_padding(unpacked[strip.wanted :], strip.row_bytes, unpacked[: strip.wanted])
 
 
 def check_strips(strips: Sequence[Strip], compression: int, whole: int) -> None:
@@ -128,7 +123,8 @@ def _is_padded(strip: Strip, whole: int, compression: int) -> bool:
     unpacked = _decoded([strip.packed], (16, *pairs), compression)
     if unpacked is None or unpacked.nbytes <= strip.wanted:
         return False
-    return is_padding(unpacked.view(np.uint8).ravel()[strip.wanted :])
+    values = unpacked.view(np.uint8).ravel()
+    return is_padding(values[strip.wanted :], strip.row_bytes, values[: strip.wanted])
 
 
 def _groups(strips: Sequence[Strip]) -> Iterator[list[Strip]]:

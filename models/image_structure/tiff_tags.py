@@ -90,15 +90,16 @@ def with_numbers(data: bytes, changes: Mapping[int, Sequence[int]]) -> bytes:
 def directory_bytes(data: bytes) -> list[tuple[int, int]]:
     """Return begin and end of the parts of the file in which its head, the first directory and its tags lie, in order.
 
-    Parts that touch or overlap are one.
+    Only tags that are needed count. Parts that touch or overlap are one.
     """
     order = _order(data)
     (at,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, at)
     parts = [(0, 8), (at, at + 6 + 12 * count)]
     for entry in range(at + 2, at + 2 + 12 * count, 12):
-        _, kind, numbers, place = struct.unpack_from(order + "HHII", data, entry)
-        if (size := _SIZES.get(kind, 0) * numbers) > 4:
+        tag, kind, numbers, place = struct.unpack_from(order + "HHII", data, entry)
+        # The length of other tags is often wrong, and does not matter.
+        if tag in _READ and (size := _SIZES.get(kind, 0) * numbers) > 4:
             parts.append((place, place + size))
     joined: list[tuple[int, int]] = []
     for begin, end in sorted(parts):

@@ -136,10 +136,11 @@ class Costs:
         Examples
         --------
         >>> good, defective = np.arange(100.0), np.array([150.0, 160.0])
-        >>> Costs(1.0, 0.005).limit(good, defective), Costs(1.0, 0.05).limit(good, defective)
+        >>> round(Costs(1.0, 0.005).limit(good, defective), 6), round(Costs(1.0, 0.05).limit(good, defective), 6)
         (99.0, 95.0)
         """
-        return min(cheapest_limit(good, defective, self.escape_weight), conformal_limit(good, self.overkill))
+        allowed = float(np.nextafter(conformal_limit(good, self.overkill), np.inf))  # what reaches a limit is rejected
+        return min(cheapest_limit(good, defective, self.escape_weight), allowed)
 
 
 def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[str], costs: Costs) -> HeadFit:

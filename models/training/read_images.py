@@ -128,6 +128,7 @@ def affordable(
     time_budget_s: float,
     part: InspectedPart = WHOLE,
     tiles: int = 1,
+    defects: int = 0,
     alignment: TrainingAlignment | None = None,
 ) -> tuple[list[FeatureExtractor], list[tuple[str, str]]]:
     """Choose the recipes that are quick enough, by a trial with one blank image.
@@ -138,6 +139,8 @@ def affordable(
         Images to learn from, and images of the self-test of a recipe.
     tiles
         Tiles of an image.
+    defects
+        Images of defective parts, which each recipe scores.
     alignment
         TrainingAlignment for recipes of pixels.
 
@@ -150,6 +153,7 @@ def affordable(
     left_out: list[tuple[str, str]] = []
     # With tiles, images are read twice to score them, and a defect changes few tiles of an image.
     runs = images + tests if tiles == 1 else tiles * (2 * images + TESTED_IMAGES) + 4 * tests
+    runs += tiles * defects
     planned_s = 0.0
     for recipe in recipes:
         blank = np.zeros((recipe.size, recipe.size) if colour == "grey" else (recipe.size, recipe.size, 3), np.uint8)

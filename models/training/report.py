@@ -110,7 +110,7 @@ def _figures(result: TrainingResult, options: TrainingOptions, scores: dict[str,
         yield _figure("synthetic defects found", f"{found:.0%}", "all kinds and sizes; not those of the product")
     yield _figure("images of good parts", str(len(result.paths)), f"of {result.survey.found} in the folder")
     if defects is not None:
-        use = "learned from" if learned is not None else "a test only"
+        use = "a test only" if learned is None else f"{len(learned.defect_logits)} learned from"
         yield _figure("images of defective parts", str(len(defects.paths)), use)
 
 

@@ -90,6 +90,9 @@ def defect_lines(result: TrainingResult, options: TrainingOptions) -> Iterator[s
         f"{options.defect_share * 100:g}% of the parts are defective"
     )
     yield from _kind_lines(defects.head.figures)
+    learned = len(defects.head_good), len(defects.head_defective)
+    if learned != (len(result.paths), len(defects.paths)):
+        yield f"learned from {learned[0]} good and {learned[1]} defective parts, because of the many tiles of each"
     if result.learned is None:
         yield "the package has learned from good parts only: the images of defective parts made it worse"
 

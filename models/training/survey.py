@@ -177,6 +177,12 @@ class Survey:
         """Number of images that are learned from."""
         return self.sizes.total()
 
+    def add(self, of_defects: Survey) -> None:
+        """Add the findings about images of defective parts."""
+        self.broken += of_defects.broken
+        self.repeated += of_defects.repeated
+        self.in_both += of_defects.in_both
+
     def lines(self, root: Path) -> list[str]:
         """Return the findings as lines for a person."""
         sizes = ", ".join(f"{width}x{height} ({count})" for (width, height), count in self.sizes.most_common(3))

@@ -34,7 +34,7 @@ from models.training.read_images import (
     read_images,
 )
 from models.training.recipe import Colour, Recipe
-from models.training.survey import Survey, TrainingFolder, sampled
+from models.training.survey import MOST_IMAGES, Survey, TrainingFolder, sampled
 from models.training.synthetic import FINEST, KINDS, SIZES
 from models.training.tried_recipe import TriedRecipe, best_recipe
 from schemas.errors import SettingsError
@@ -245,7 +245,8 @@ def train(
         wanted, survey.colour, len(files),
         len(KINDS) * (len(SIZES) + 1) * TESTED_IMAGES,
         max_ms=options.max_ms, time_budget_s=options.time_budget_s, part=options.part,
-        tiles=count_tiles(files, input_spec(RECIPES[0], survey.colour, options.part)), alignment=alignment,
+        tiles=count_tiles(files, input_spec(RECIPES[0], survey.colour, options.part)),
+        defects=min(MOST_IMAGES, sum(map(len, folder.defects.values()))), alignment=alignment,
     )  # fmt: skip
     left_out += without
     paths, images = read_images(files, extractors, survey, report, options.threads)
@@ -272,21 +273,25 @@ def train(
     if not tried:
         raise SettingsError("{}: the recipe {} cannot be used: {}".format(root, *left_out[-1]))
 
-    def tested(candidate: TriedRecipe, its: RecipeImages, survey: Survey) -> tuple[GoodImages, DefectTest | None]:
+    def tested(candidate: TriedRecipe, its: RecipeImages) -> tuple[GoodImages, DefectTest | None, Survey]:
         good = GoodImages([paths[row] for row in its.rows], blocks[its.rows], block_kind, frozenset(its.digests))
-        return good, score_defects(folder, good, candidate.extractor, candidate.fit, survey, report, options.threads)
+        found = Survey(survey.found)
+        test = score_defects(folder, good, candidate.extractor, candidate.fit, found, report, options.threads)
+        return good, test, found
 
     def learn(candidate: TriedRecipe, good: GoodImages, defects: DefectTest) -> None:
         learn_defects(defects, good, candidate.extractor, candidate.fit, options.costs, report, options.threads)
 
     best, its = best_recipe(tried, lies_anyhow=lies_anyhow)
-    (good, defects), reason = tested(best, its, survey), ""
+    (good, defects, of_defects), reason = tested(best, its), ""
     if defects is not None:
         learn(best, good, defects)
     if defects is not None and len(defects.paths) >= FEWEST_DEFECTS:
         # Few images of defective parts tell little, and nothing about other defects: the other must be clearly better.
         for other, other_its in tried:
-            other_good, test = (good, None) if other is best else tested(other, other_its, Survey(survey.found))
+            if other is best:
+                continue
+            other_good, test, of_others = tested(other, other_its)
             if test is None or test.figures.auroc_bounds[0] <= defects.figures.auroc:
                 continue
             learn(other, other_good, test)
@@ -296,7 +301,8 @@ def train(
                     f"recipe {other.fit.recipe.name} was chosen because it tells the defective parts apart better than "
                     f"{best.fit.recipe.name}: AUROC {now:.3f} instead of {before:.3f}"
                 )
-                best, its, good, defects = other, other_its, other_good, test
+                best, its, good, defects, of_defects = other, other_its, other_good, test, of_others
+    survey.add(of_defects)
     result = TrainingResult(
         best, [candidate for candidate, _ in tried], left_out, survey, root, list(good.paths), good.blocks, block_kind,
         defects=defects, reason=reason,

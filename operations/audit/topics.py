@@ -62,13 +62,13 @@ def audit_topics(
     # The clock of a worker may be behind that of a camera.
     after = TimeRange(None if within.from_us is None else max(0, within.from_us - _SLACK_US))
     unreadable = audit.unreadable_decisions.append
-    for decision in _read("decisions", source, Decision, after, on_progress, unreadable):
+    for decision in _read("decisions", source, Decision, after, on_progress, unreadable, with_others=True):
         if decision.record is not None:
             audit.decision(decision.record, group_name(decision.headers))
         else:
             unreadable(decision.position)
     unreadable = audit.unreadable_dead_letters.append
-    for letter in _read("dead letters", source, DeadLetter, after, on_progress, unreadable):
+    for letter in _read("dead letters", source, DeadLetter, after, on_progress, unreadable, with_others=True):
         if letter.record is not None:
             audit.dead_letter(letter.record)
         else:
@@ -83,6 +83,8 @@ def _read(
     within: TimeRange,
     on_progress: OnStageProgress,
     unreadable: Callable[[MessagePosition], object],
+    *,
+    with_others: bool = False,
 ) -> Iterator[StoredMessage[R]]:
     """Yield the messages of a topic, with progress; ``unreadable`` gets the place of each unreadable batch."""
     return source.indexed(
@@ -90,6 +92,7 @@ def _read(
         within,
         on_progress=lambda *at: on_progress(stage, *at),
         on_unreadable=lambda batch: unreadable(MessagePosition(batch.topic, batch.partition, batch.first)),
+        with_others=with_others,
     )
 
 

@@ -277,8 +277,14 @@ class Source:
         *,
         on_progress: OnProgress = lambda done, total: None,
         on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
+        with_others: bool = False,
     ) -> Iterator[StoredMessage[R]]:
         """Yield the messages of `index_ranges` that are of the time.
+
+        Parameters
+        ----------
+        with_others
+            Yield the messages of other times among them too: clocks of several machines differ.
 
         Raises
         ------
@@ -288,7 +294,7 @@ class Source:
         within = within or TimeRange()
         ranges = self.index_ranges(record, within)
         for found in self.read(record, ranges, on_progress=on_progress, on_unreadable=on_unreadable):
-            if within.has(found.timestamp_us):
+            if with_others or within.has(found.timestamp_us):
                 yield found
 
     def _covered(self, topic: str) -> OffsetRanges:

@@ -255,6 +255,42 @@ def test_a_bmp_with_more_bytes_than_its_pixels_take_is_damage(at: int, value: in
         decode(bytes(data))
 
 
+def test_bytes_behind_the_pixels_of_a_bmp_are_no_damage() -> None:
+    plain = encoded(COLOUR, ".bmp")
+    data = bytearray(plain)
+    struct.pack_into("<I", data, 34, 0)
+    padded = data + bytes(4096)
+    struct.pack_into("<I", padded, 2, len(padded))
+    np.testing.assert_array_equal(decode(bytes(padded), colour=True).pixels, COLOUR)
+    # A header of version 5, with a profile behind the pixels.
+    header = bytearray(124)
+    header[:40], header[:4] = data[14:54], struct.pack("<I", 124)
+    profile = bytes(range(256)) * 4
+    struct.pack_into("<II", header, 112, 124 + COLOUR.nbytes, len(profile))
+    size = 14 + 124 + COLOUR.nbytes + len(profile)
+    head = b"BM" + struct.pack("<IHHI", size, 0, 0, 14 + 124)
+    found = decode(bytes(head + header) + plain[54:] + profile, colour=True)
+    np.testing.assert_array_equal(found.pixels, COLOUR)
+
+
+def test_a_last_strip_that_a_predictor_has_padded_is_no_damage() -> None:
+    rows = np.vstack([GREY[:80], np.full((16, 128), 255, np.uint8)])
+    differences = np.diff(rows, axis=1, prepend=np.uint8(0)).astype(np.uint8)
+    parts = [zlib.compress(each.tobytes()) for each in (differences[:48], differences[48:])]
+    tags: dict[int, int | list[int]] = {256: 128, 257: 80, 278: 48, 259: 8, 317: 2}
+    np.testing.assert_array_equal(decode(tiff(tags, parts)).pixels, GREY[:80])
+    repeated = [zlib.compress(each.tobytes()) for each in (GREY[:48], np.vstack([GREY[48:80], *16 * [GREY[79:80]]]))]
+    np.testing.assert_array_equal(decode(tiff(tags | {317: 1}, repeated)).pixels, GREY[:80])
+
+
+def test_a_text_that_is_said_to_be_longer_than_it_is_is_no_damage() -> None:
+    """Some writers give the bytes of IPTC's tag as a number of words."""
+    data = grey_tiff(GREY, t33723=1)
+    entry = data.index(struct.pack("<HHI", 33723, 4, 1))
+    longer = data[:entry] + struct.pack("<HHII", 33723, 4, 60, 8) + data[entry + 12 :]
+    np.testing.assert_array_equal(decode(longer).pixels, GREY)
+
+
 @pytest.mark.parametrize("bit", range(16))
 def test_a_strip_where_the_tags_are_is_damage(bit: int) -> None:
     data = grey_tiff(GREY)

@@ -73,7 +73,7 @@ def expected(samples: np.ndarray, photometric: int, *, colour: bool) -> np.ndarr
     return red_green_blue[:, :, ::-1] if colour else red_green_blue @ GREY_OF_RGB
 
 
-@pytest.mark.parametrize("tile", [0, 32, 64, 128, 256])
+@pytest.mark.parametrize("tile", [0, 32, 48, 64, 128, 256])
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_pixels_are_those_of_the_file(kind: str, bits: int, tile: int) -> None:
@@ -86,6 +86,8 @@ def test_pixels_are_those_of_the_file(kind: str, bits: int, tile: int) -> None:
     for planar, packed, alpha in product(
         (False, True) if count > 1 and bits == 8 else (False,), (False, True), (0, 1, 2) if has_alpha else (0,)
     ):
+        if tile == 48 and bits == 8 and not packed:
+            continue  # refused, by its size
         data = laid_out(samples, photometric, tile, planar=planar, packed=packed, alpha=alpha)
         for colour in (False, True):
             found = decode(data, colour=colour)
