@@ -136,6 +136,12 @@ class AnomalyFit:
             self.scores[index] = found
         self.limit, self._is_sample = conformal_limit(self.scores, self._overkill), True
 
+    @property
+    def map_range(self) -> tuple[float, float]:
+        """Distances that are 0 and 1: the good image with the smallest score is at 0, the limit is at 1/2."""
+        low = min(float(np.min(self.scores)), 0.999 * self.limit)
+        return round(low, 6), round(2 * self.limit - low, 6)
+
     def score(self, patches: NDArray[np.float16]) -> NDArray[np.float64]:
         """Return the score of each tile of an image that was not fitted: the mean over the models of `scores`."""
         scores = [self._scores_of(model.distances(patches)) for model in self._without.values()]

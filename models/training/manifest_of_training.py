@@ -47,12 +47,6 @@ def manifest_of(result: TrainingResult, options: TrainingOptions, name: str, sha
     }  # fmt: skip
 
 
-def map_range(fit: AnomalyFit) -> tuple[float, float]:
-    """Return the distances that are 0 and 1: the good image with the smallest score is at 0, the limit is at 1/2."""
-    low = min(float(np.min(fit.scores)), 0.999 * fit.limit)
-    return round(low, 6), round(2 * fit.limit - low, 6)
-
-
 def _part(spec: InputSpec) -> dict[str, Any]:
     parts = {"roi": spec.roi, "tiles": spec.tiles, "align": spec.align}
     return spec.samples.stated() | {
@@ -61,7 +55,7 @@ def _part(spec: InputSpec) -> dict[str, Any]:
 
 
 def _of_anomaly(fit: AnomalyFit) -> dict[str, Any]:
-    low, high = map_range(fit)
+    low, high = fit.map_range
     return {
         "outputs": {"names": {"map": MAP}, "activation": "none"},
         "labels": ["anomaly"],

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError
-from models.frame_pixels import FramePixels
+from models.frame_pixels import FramePixels, PreparedTile
 from models.image_folder import read_image_file
 from models.images import image_header
 from models.input_spec import InputSpec
@@ -93,15 +93,23 @@ def find_colour(files: Sequence[Path], recipe: Recipe, part: InspectedPart = WHO
     return "grey"
 
 
-def measure_ms(extractor: FeatureExtractor, image: FramePixels) -> float:
-    """Return the processor time of the features of an image, in ms.
+def measure_ms(
+    extractor: FeatureExtractor, image: FramePixels, run: Callable[[PreparedTile], object] | None = None
+) -> float:
+    """Return the processor time of an image, in ms.
 
     It is the median of four runs of a tile after a first one. Other programs on the machine do not count.
+
+    Parameters
+    ----------
+    run
+        Function that runs a network on a tile; None: that of the features.
     """
+    run = extractor.tile_features if run is None else run
     times, tiles = [], inspected_tiles(image.region, extractor.spec)
     for _ in range(5):
         began = time.process_time()
-        extractor.tile_features(image.tile(tiles[0], extractor.spec))
+        run(image.tile(tiles[0], extractor.spec))
         times.append(1000 * (time.process_time() - began))
     aligning_ms = 0.0 if extractor.alignment is None else extractor.alignment.took_ms
     return len(tiles) * float(np.median(times[1:])) + aligning_ms

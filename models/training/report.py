@@ -19,7 +19,6 @@ from models.preprocess import resize
 from models.regions import inspected_tiles
 from models.report_pictures import overlay_address, picture_address
 from models.training.drawings import histogram, roc
-from models.training.manifest_of_training import map_range
 from models.training.sentences import defect_lines, good_only_line, recipe_lines
 from models.training.synthetic import KINDS, SIZES
 from models.training.train import TrainingOptions, TrainingResult
@@ -88,7 +87,7 @@ def package_scores(result: TrainingResult) -> dict[str, _Scores]:
             name: 1 / (1 + np.exp(-np.clip(logits, -500, 500)))
             for name, logits in (("good", learned.good_logits), ("defective", learned.defect_logits))
         }
-    low, high = map_range(result.best.fit)
+    low, high = result.best.fit.map_range
     scores = {"good": result.best.fit.scores}
     if result.defects is not None:
         scores["defective"] = result.defects.scores
@@ -174,7 +173,7 @@ def _pictures(result: TrainingResult, scores: dict[str, _Scores], model: Model) 
 def _unseen_map(result: TrainingResult, index: int) -> HeatMap | None:
     """Return the heat map of a good image by a model that has not seen it."""
     extractor, fit = result.best.extractor, result.best.fit
-    low, high = map_range(fit)
+    low, high = fit.map_range
     try:
         image = extractor.read(result.paths[index])
     except (ImageError, OSError):

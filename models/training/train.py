@@ -7,6 +7,7 @@ enough of them are learned from.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -134,6 +135,8 @@ class TrainingResult:
         Number of good images of each product; empty if products are not told apart.
     reason
         Sentence that says why the images of defective parts made another recipe the chosen one; empty if they did not.
+    max_ms
+        Longest time of an inspection that was allowed.
     """
 
     best: TriedRecipe
@@ -147,6 +150,7 @@ class TrainingResult:
     defects: DefectTest | None = None
     products: dict[str, int] = field(default_factory=dict)
     reason: str = ""
+    max_ms: float = math.inf
     took_s: float = 0.0
 
     @property
@@ -208,6 +212,11 @@ class TrainingResult:
                 and count >= _FEWEST_OF_KIND
                 and missed > _MOST_ESCAPES_OF_KIND * count
             ]
+        if self.learned is not None and self.best.image_ms > self.max_ms:
+            lines.append(
+                f"an image takes {self.best.image_ms:.0f} ms with the head for defective parts, more than the "
+                f"{self.max_ms:.0f} of --max-ms"
+            )
         if self.survey.usable < 50:
             lines.append(f"{self.survey.usable} good images are few: 100 or more make a better model")
         return lines
@@ -303,9 +312,11 @@ def train(
                 )
                 best, its, good, defects, of_defects = other, other_its, other_good, test, of_others
     survey.add(of_defects)
+    if defects is not None and defects.learned is not None:
+        best.measure_head(defects.learned.head, good.paths[0])
     result = TrainingResult(
         best, [candidate for candidate, _ in tried], left_out, survey, root, list(good.paths), good.blocks, block_kind,
-        defects=defects, reason=reason,
+        defects=defects, reason=reason, max_ms=options.max_ms,
         products=dict(sorted(Counter(names[row] for row in its.rows).items())) if folder.products else {},
     )  # fmt: skip
     result.took_s = time.monotonic() - began

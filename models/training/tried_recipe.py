@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import onnx
 
+from models.runtime import make_session
 from models.training.anomaly_fit import AnomalyFit, SyntheticResult
 from models.training.features import FeatureExtractor
-from models.training.read_images import RecipeImages
+from models.training.graphs import IMAGE, Head, anomaly_graph, labelled_graph
+from models.training.read_images import RecipeImages, measure_ms
 
 #: Difference of two AUROC figures up to which the earlier recipe is taken: synthetic defects do not tell them apart.
 _TIE = 0.02
@@ -25,6 +29,21 @@ class TriedRecipe:
     synthetic: list[SyntheticResult]
     finest: list[SyntheticResult]
     image_ms: float
+
+    def graph(self, head: Head | None) -> onnx.ModelProto:
+        """Return the graph of the package: that of good parts, or with a head."""
+        recipe, colour, good = self.fit.recipe, self.extractor.colour, self.fit.model
+        if head is None:
+            return anomaly_graph(recipe, colour, good)
+        low, high = self.fit.map_range
+        return labelled_graph(recipe, colour, good, head, low=low, high=high)
+
+    def measure_head(self, head: Head, path: Path) -> None:
+        """Measure the time of one image with a head, instead of that of the features alone."""
+        session = make_session(self.graph(head).SerializeToString(), 1)
+        self.image_ms = measure_ms(
+            self.extractor, self.extractor.read(path), lambda tile: session.run(None, {IMAGE: tile.tensor})
+        )
 
     @property
     def quality(self) -> float:

@@ -15,8 +15,7 @@ from models.image_folder import read_image_file
 from models.manifest_file import MANIFEST_NAME
 from models.measure_reference import MIN_IMAGES, measure_reference, write_reference
 from models.package import Model, load_model
-from models.training.graphs import anomaly_graph, labelled_graph
-from models.training.manifest_of_training import manifest_of, map_range
+from models.training.manifest_of_training import manifest_of
 from models.training.package_folder import MODEL_NAME, REPORT_NAME, new_package
 from models.training.read_images import OnTrainingProgress
 from models.training.report import write_report
@@ -60,7 +59,7 @@ def write_package(
 def _write_files(
     result: TrainingResult, folder: Path, name: str, options: TrainingOptions, report: OnTrainingProgress
 ) -> Model:
-    graph = _graph(result)
+    graph = result.best.graph(None if result.learned is None else result.learned.head)
     onnx.checker.check_model(graph, full_check=True)
     data = graph.SerializeToString()
     (folder / MODEL_NAME).write_bytes(data)
@@ -87,13 +86,3 @@ def _write_files(
     write_reference(folder, measure_reference(model, images()))
     report("measuring the reference", len(chosen), len(chosen))
     return load_model(folder)
-
-
-def _graph(result: TrainingResult) -> onnx.ModelProto:
-    best = result.best
-    recipe, colour, good = best.fit.recipe, best.extractor.colour, best.fit.model
-    learned = result.learned
-    if learned is None:
-        return anomaly_graph(recipe, colour, good)
-    low, high = map_range(best.fit)
-    return labelled_graph(recipe, colour, good, learned.head, low=low, high=high)

@@ -22,7 +22,7 @@ from models.training.features import FeatureExtractor, InspectedPart, PooledExtr
 from models.training.graphs import IMAGE, anomaly_graph
 from models.training.padim import Moments
 from models.training.products import GoodParts, Scale
-from models.training.read_images import read_images
+from models.training.read_images import measure_ms, read_images
 from models.training.recipe import Recipe
 from models.training.sentences import defect_lines, recipe_lines
 from models.training.survey import Survey
@@ -235,6 +235,8 @@ def test_pixels_and_a_head_are_one_graph(tmp_path: Path) -> None:
             cv2.imwrite(str(tmp_path / name / f"{number:02}.png"), moved_board(number + 50 * missing, missing=missing))
     result = train(tmp_path, OPTIONS)
     assert result.learned is not None
+    features_ms = measure_ms(result.best.extractor, result.best.extractor.read(result.paths[0]))
+    assert result.best.image_ms > features_ms  # the backbone, which sees the whole image, takes some ms
     model = write_package(result, tmp_path / "model", OPTIONS)
     assert (model.manifest.task, model.manifest.input.align is None) == ("classification", False)
     assert "EfficientNet" in model.manifest.training.provenance

@@ -136,6 +136,9 @@ def test_defective_parts_are_learned_with_tiles(parts: Path, tmp_path: Path) -> 
     assert result.defects is not None
     assert len(result.defects.head_good) == len(result.defects.head_defective) == 12
     assert "learned from defective parts too" in "\n".join(defect_lines(result, options))
+    result.max_ms = 0.001
+    [warning] = [line for line in result.warnings if "--max-ms" in line]
+    assert f"an image takes {result.best.image_ms:.0f} ms with the head" in warning
     model = write_package(result, tmp_path / "model", options)
     assert (model.manifest.input.roi, model.manifest.input.tiles) == (options.part.roi, options.part.tiles)
     assert model.manifest.task == "classification"
