@@ -269,8 +269,8 @@ def train(
     tried: list[tuple[TriedRecipe, RecipeImages]] = []
     for number, extractor in enumerate(extractors):
         report(f"trying {extractor.recipe.name}", number, len(extractors))
-        shown = products[images[number].rows]
-        if np.bincount(shown, minlength=products.max() + 1).min() < FEWEST_IMAGES:
+        of_images = products[images[number].rows]
+        if np.bincount(of_images, minlength=products.max() + 1).min() < FEWEST_IMAGES:
             left_out.append((extractor.recipe.name, "it would learn from too few images of a product"))
             continue
         if (unmatched := images[number].unmatched) > options.overkill * len(paths):
