@@ -196,7 +196,7 @@ def _offsets(
 
 
 def _first_at(consumer: Consumer, topic: str, ranges: Mapping[int, tuple[int, int]], at_us: int) -> dict[int, int]:
-    """Return the offset of the first message at or after a time in each partition; if there is none, its end."""
+    """Return by partition the offset of the first message from a time on, or the end of the partition without one."""
     # Kafka's index is in milliseconds; it returns -1 if all messages are older. Times below 0 have other meanings.
     asked = [TopicPartition(topic, number, max(0, -(-at_us // 1000))) for number in ranges]
     found = {}

@@ -163,21 +163,14 @@ class AnomalyFit:
         distances = self._without[self._image_blocks[index]].distances(patches)
         return distances.reshape(-1, self.recipe.cells, self.recipe.cells)
 
-    @property
-    def is_sample(self) -> bool:
-        """True if not all tiles of the fitted images were learned from."""
-        return self._is_sample
+    def random_scores(self) -> list[NDArray[np.float64]] | None:
+        """Return the scores of the tiles of each image by models of random folds, which have seen its neighbours.
 
-    def random_scores(self) -> NDArray[np.float64]:
-        """Return the scores by models of random folds, which have seen neighbours of the images.
-
-        They compare with `score`: defective parts are of lots that the models have seen. Of a sample of tiles, they
-        are `scores`.
+        They compare with `score`: defective parts are of lots that the models have seen. None if not all tiles of the
+        images were learned from.
         """
-        return self.scores if self._is_sample else self._worst(np.concatenate(self.random_tile_scores()))
-
-    def random_tile_scores(self) -> list[NDArray[np.float64]]:
-        """Return the scores of the tiles of each image, as `random_scores`; not for a sample of tiles."""
+        if self._is_sample:
+            return None
         blocks = random_blocks(len(self._image_blocks))[self._owners]
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -35,8 +35,8 @@ class DefectTest:
     ----------
     paths, kinds, scores
         Images, their kinds of defects, and the scores of the model of good parts.
-    tile_scores
-        Scores of the tiles of each image.
+    tile_scores, good_tile_scores
+        Scores of the tiles of each image, and of each good part; None if the model learned from a sample of its tiles.
     good_scores
         Scores of the good parts, by models that have seen other images of their lots: defective parts are of lots that
         the models have seen too.
@@ -56,6 +56,7 @@ class DefectTest:
     good_scores: NDArray[np.float64]
     figures: LabelledFigures
     tile_scores: list[NDArray[np.float64]] = field(default_factory=list)
+    good_tile_scores: list[NDArray[np.float64]] | None = None
     head: HeadFit | None = None
     head_good: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     head_defective: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -96,10 +97,11 @@ def score_defects(
     if not found:
         return None
     paths, kinds, scores = [list(each) for each in zip(*found, strict=True)]
-    values, good_scores = np.array([each.max() for each in scores]), fit.random_scores()
+    values, of_good = np.array([each.max() for each in scores]), fit.random_scores()
+    good_scores = fit.scores if of_good is None else np.array([each.max() for each in of_good])
     figures = LabelledFigures.of(good_scores, values, kinds, fit.limit, fit.limit)
     figures = replace(figures, overkill=(int((fit.scores >= fit.limit).sum()), len(fit.scores)))
-    return DefectTest(paths, kinds, values, good_scores, figures, scores)
+    return DefectTest(paths, kinds, values, good_scores, figures, scores, of_good)
 
 
 def learn_defects(
@@ -118,7 +120,7 @@ def learn_defects(
         return
     test.head_good, test.head_defective = rows, defective
     pooled = PooledExtractor(extractor.recipe, extractor.colour, extractor.spec)
-    of_good = None if fit.is_sample else fit.random_tile_scores()
+    of_good = test.good_tile_scores
 
     def tiles_of(item: tuple[Path, int | None]) -> _TilesOfImage:
         """Return the features of the tiles of an image, and their scores if it is the good one of a row."""

@@ -243,12 +243,9 @@ def _stack_out_of_fold(
 
 
 def _fit_tiles(tiles: LabelledTiles, learned: NDArray[np.int64]) -> Head:
-    """Return the head of some tiles, without the map."""
-    return _fit_image(tiles.pooled[learned].astype(np.float64), tiles.is_defective[tiles.owners[learned]])
-
-
-def _fit_image(pooled: _Scores, is_defective: NDArray[np.bool_]) -> Head:
-    """Return the head of the features of the whole image alone."""
+    """Return the head of the features of some tiles, without the map."""
+    pooled = tiles.pooled[learned].astype(np.float64)
+    is_defective = tiles.is_defective[tiles.owners[learned]]
     mean, deviation = pooled.mean(axis=0), pooled.std(axis=0)
     # A feature that does not vary says nothing.
     varies = deviation > 1e-6 * max(1.0, float(np.abs(mean).max()))

@@ -25,13 +25,13 @@ class LabelledImages:
     folds
         ``(n,)``: fold of each image.
     owners
-        ``(tiles,)``: number of the image of each tile, ascending; None: each image is one tile.
+        ``(tiles,)``: number of the image of each tile, ascending.
     """
 
     pooled: NDArray[np.floating]
     map_scores: NDArray[np.float64]
     folds: NDArray[np.int64]
-    owners: NDArray[np.int64] | None = None
+    owners: NDArray[np.int64]
 
     @classmethod
     def of(
@@ -41,11 +41,6 @@ class LabelledImages:
         pooled, scores = zip(*images, strict=True)
         owners = np.repeat(np.arange(len(images)), [len(each) for each in scores])
         return cls(np.concatenate(pooled), np.concatenate(scores), folds, owners)
-
-    @property
-    def image_of_tile(self) -> NDArray[np.int64]:
-        """Number of the image of each tile."""
-        return np.arange(len(self.folds)) if self.owners is None else self.owners
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ class LabelledTiles:
     @classmethod
     def of(cls, good: LabelledImages, defective: LabelledImages) -> LabelledTiles:
         count = len(good.folds)
-        owners = np.concatenate([good.image_of_tile, count + defective.image_of_tile])
+        owners = np.concatenate([good.owners, count + defective.owners])
         return cls(
             np.concatenate([good.pooled, defective.pooled]),
             np.concatenate([good.map_scores, defective.map_scores]),

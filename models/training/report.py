@@ -154,9 +154,10 @@ def _pictures(result: TrainingResult, scores: dict[str, _Scores], model: Model) 
     )
     yield '<div class="cards">'
     defects = result.defects
-    is_sample = defects is not None and result.learned is not None
+    # A head has learned from these rows only.
+    rows = None if defects is None or result.learned is None else (defects.head_good, defects.head_defective)
     for index in np.argsort(-scores["good"], kind="stable")[:_PICTURES]:
-        row = int(defects.head_good[index]) if defects is not None and is_sample else int(index)
+        row = int(index if rows is None else rows[0][index])
         # The finished model has learned these images, and would find nothing in them.
         yield _card(result.paths[row], scores["good"][index], result.root, _unseen_map(result, row))
     yield "</div>"
@@ -165,7 +166,7 @@ def _pictures(result: TrainingResult, scores: dict[str, _Scores], model: Model) 
     yield "<h2>Least suspicious defective parts</h2>"
     yield '<div class="cards">'
     for index in np.argsort(scores["defective"], kind="stable")[:_PICTURES]:
-        row = int(defects.head_defective[index]) if is_sample else int(index)
+        row = int(index if rows is None else rows[1][index])
         yield _card(defects.paths[row], scores["defective"][index], result.root, model)
     yield "</div>"
 

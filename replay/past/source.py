@@ -151,12 +151,14 @@ class Source:
             See `extent`.
         """
         topic = self.topic(record)
-        self._covered(topic)  # it checks that archive and topic belong together
+        covered = self._covered(topic)
         live: dict[int, tuple[int, int]] = {}
         if self.topics:
             with self._asking(topic):
                 live = time_bounds(self.kafka, topic, within)
-        archived: OffsetRanges = {} if self.archive is None else self.archive.candidates(topic, within)
+        candidates: OffsetRanges = {} if self.archive is None else self.archive.candidates(topic, within)
+        # As in the topic, messages of other times lie between the first and the last one.
+        archived = intersect({number: ((some[0][0], some[-1][1]),) for number, some in candidates.items()}, covered)
         numbers = sorted({*archived, *live})
         return subtract({number: (*archived.get(number, ()), *_spans(live, number)) for number in numbers}, {})
 

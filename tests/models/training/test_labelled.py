@@ -103,7 +103,7 @@ def test_noise_is_not_learned() -> None:
 
     def images(count: int, shift: float) -> LabelledImages:
         pooled = rng.normal(0, 30, (count, 300)).astype(np.float32)
-        return LabelledImages(pooled, rng.normal(shift, 1, count), np.arange(count) % 5)
+        return LabelledImages(pooled, rng.normal(shift, 1, count), np.arange(count) % 5, np.arange(count))
 
     fit = fit_head(images(100, 0.0), images(40, 0.0), ["noise"] * 40, Costs(1.0, 0.02))
     assert 0.35 < fit.figures.auroc < 0.65
@@ -112,8 +112,12 @@ def test_noise_is_not_learned() -> None:
 
 def test_a_score_that_helps_is_used() -> None:
     rng = np.random.default_rng(2)
-    good = LabelledImages(rng.normal(0, 1, (100, 5)).astype(np.float32), rng.normal(0, 1, 100), np.arange(100) % 5)
-    bad = LabelledImages(rng.normal(0, 1, (30, 5)).astype(np.float32), rng.normal(3, 1, 30), np.arange(30) % 5)
+    good = LabelledImages(
+        rng.normal(0, 1, (100, 5)).astype(np.float32), rng.normal(0, 1, 100), np.arange(100) % 5, np.arange(100)
+    )
+    bad = LabelledImages(
+        rng.normal(0, 1, (30, 5)).astype(np.float32), rng.normal(3, 1, 30), np.arange(30) % 5, np.arange(30)
+    )
     fit = fit_head(good, bad, ["shifted"] * 30, Costs(1.0, 0.02))
     assert fit.figures.auroc > 0.95
     assert fit.head.map_weight > 0
@@ -161,7 +165,7 @@ def test_one_image_with_a_feature_far_outside_does_not_spoil_the_head() -> None:
     def images(count: int, shift: float) -> LabelledImages:
         pooled = rng.normal(shift, 1, (count, 5)).astype(np.float32)
         pooled[:, 0] = rng.normal(shift * 1e-3, 1e-3, count)
-        return LabelledImages(pooled, rng.normal(shift, 1, count), np.arange(count) % 5)
+        return LabelledImages(pooled, rng.normal(shift, 1, count), np.arange(count) % 5, np.arange(count))
 
     good, bad = images(100, 0.0), images(30, 2.0)
     good.pooled[3, 0] = 50.0
