@@ -8,12 +8,15 @@ that is asked in between is refused, and connects again when the file has the ne
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 import weakref
 from dataclasses import replace
 from typing import Any
 
 import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
@@ -74,6 +77,18 @@ class Consumer(confluent_kafka.Consumer):
         """Return the next messages, see `confluent_kafka.Consumer.consume`."""
         self._set_login()
         return super().consume(num_messages, timeout)
+
+    def committed(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
+        """Return committed offsets, see `confluent_kafka.Consumer.committed`; a new password is set while it waits."""
+        end_s = math.inf if timeout < 0 else time.monotonic() + timeout
+        while True:
+            self._set_login()
+            left_s = end_s - time.monotonic()
+            try:
+                return super().committed(partitions, min(_INTERVAL_S, left_s))
+            except KafkaException as error:
+                if left_s <= _INTERVAL_S or error.args[0].code() != KafkaError._TIMED_OUT:
+                    raise
 
     def _set_login(self) -> None:
         if self._login is not None:

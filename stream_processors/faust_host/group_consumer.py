@@ -4,6 +4,9 @@ The thread that polls the client also learns of rebalances. It then waits until 
 calls of the client are made by this thread, too, between two polls: confluent-kafka allows one call at a time, and a
 call from another thread would wait for the end of the poll. Only commits are made during a rebalance as well, because
 the release of partitions ends with a commit.
+
+The thread never waits for the answer to a commit. While it waited, nobody would poll: the client would miss rebalances,
+and a new password that the answer needs would not reach it.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _Call = tuple[Callable[[], Any], Future[Any]]
+_Offsets = frozenset[tuple[PartitionKey, int]]
 
 #: Bytes that are read ahead for the event loop; the client is not polled for more while they wait.
 _AHEAD_BYTES = 1024 * 1024
@@ -47,6 +51,8 @@ _OVERDUE_S = 1.0
 _GATHER_S, _GATHER_STEP_S = 0.020, 0.004
 #: Interval at which the thread looks for commits during a rebalance, in seconds.
 _COMMITS_S = 0.005
+#: Most time that a commit is waited for, in seconds.
+_COMMIT_S = 10.0
 _TIMEOUT_S = 30.0
 
 
@@ -106,7 +112,8 @@ class GroupConsumer:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._consumer = make_consumer(kafka, {**BOUNDED, **LONG_LIVED, **config, "error_cb": _log_error})
+        callbacks = {"error_cb": _log_error, "on_commit": self._on_commit}
+        self._consumer = make_consumer(kafka, {**BOUNDED, **LONG_LIVED, **config, **callbacks})
         self._group = str(config.get("group.id"))
         self._skipper = BatchSkipper(kafka)
         self._deleted = DeletedOffsets(self._consumer, on_deleted)
@@ -124,6 +131,7 @@ class GroupConsumer:
         self._arrived: asyncio.Future[None] | None = None
         self._calls: deque[_Call] = deque()
         self._commits: deque[_Call] = deque()
+        self._unanswered: dict[_Offsets, Future[None]] = {}
         self._closing = self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self._thread.start()
@@ -166,19 +174,19 @@ class GroupConsumer:
     async def commit(self, offsets: Mapping[PartitionKey, int]) -> None:
         """Commit offsets, and wait until the broker has them.
 
+        During a rebalance it returns when the client has them: the client gives no partition up before the broker has
+        answered its commits, or they have failed.
+
         Raises
         ------
         KafkaException
-            If the broker refuses them.
+            If the broker refuses them, or does not answer within 10 seconds.
         """
-        topic_partitions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
-
-        def commit() -> None:
-            for each in self._consumer.commit(offsets=topic_partitions, asynchronous=False) or ():
-                if each.error is not None:
-                    raise KafkaException(each.error)
-
-        await self._call(commit, self._commits)
+        answered = await self._call(lambda: self._send_commit(dict(offsets)), self._commits)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(answered), _COMMIT_S)
+        except TimeoutError:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the coordinator does not answer")) from None
 
     async def close(self) -> None:
         """Leave the group; other members read the messages that are not committed."""
@@ -213,6 +221,26 @@ class GroupConsumer:
             with self._lock:
                 self._has_ended = True
             _answer(deque((_ended, called) for _, called in (*self._calls, *self._commits)))
+            _answer(deque((_ended, answered) for answered in self._unanswered.values()))
+
+    def _send_commit(self, offsets: Mapping[PartitionKey, int]) -> Future[None]:
+        """Hand a commit to the client, and return what will have the answer."""
+        answered: Future[None] = Future()
+        wanted = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        self._consumer.commit(offsets=wanted, asynchronous=True)
+        self._unanswered[frozenset(offsets.items())] = answered
+        return answered
+
+    def _on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        offsets = frozenset(((each.topic, each.partition), each.offset) for each in partitions)
+        answered = self._unanswered.pop(offsets, None)
+        if answered is None or not answered.set_running_or_notify_cancel():
+            return
+        refusal = next((each.error for each in partitions if each.error is not None), error)
+        if refusal is None:
+            answered.set_result(None)
+        else:
+            answered.set_exception(KafkaException(refusal))
 
     def _has_enough(self) -> bool:
         return self._ahead_bytes >= _AHEAD_BYTES or len(self._ahead) >= AHEAD_COUNT
@@ -334,6 +362,9 @@ class GroupConsumer:
         done = asyncio.run_coroutine_threadsafe(work, self._loop)
         while not self._closing:
             _answer(self._commits)
+            # Their callbacks are called by a poll, and the poll waits for the end of this.
+            _answer(deque((_nothing, answered) for answered in self._unanswered.values()))
+            self._unanswered.clear()
             if wait((done,), _COMMITS_S).done:
                 return done.result()
 
@@ -347,6 +378,10 @@ def _answer(calls: deque[_Call]) -> None:
             called.set_result(what())
         except Exception as error:  # noqa: BLE001 - for who has called
             called.set_exception(error)
+
+
+def _nothing() -> None:
+    """Return the answer to a commit."""
 
 
 def _ended() -> None:

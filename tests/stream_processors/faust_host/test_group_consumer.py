@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaException
 
 from schemas.settings import KafkaSettings
+from stream_processors.faust_host import group_consumer
 from stream_processors.faust_host.group_consumer import GroupConsumer, PartitionKey
 
 #: Nobody listens there.
@@ -58,3 +59,20 @@ def test_what_breaks_the_client_is_told_and_nobody_waits_for_it() -> None:
         return told.error
 
     assert isinstance(asyncio.run(asyncio.wait_for(read(), 20)), RuntimeError)
+
+
+def test_a_commit_without_an_answer_does_not_hold_up_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader must poll meanwhile: a new password, or a rebalance, may be what the answer needs."""
+    monkeypatch.setattr(group_consumer, "_COMMIT_S", 2.0)
+
+    async def commit() -> None:
+        # The client ends when it gives the commit up, which is after a session timeout.
+        reader = GroupConsumer(NOWHERE, {**CONFIG, "session.timeout.ms": 3_000}, Told())
+        committing = asyncio.ensure_future(reader.commit({("frames", 0): 1}))
+        assert not (await asyncio.wait({committing}, timeout=0.5))[0]
+        assert await asyncio.wait_for(reader._call(lambda: "polls"), 1) == "polls"
+        with pytest.raises(KafkaException, match="the coordinator does not answer"):
+            await committing
+        await reader.close()
+
+    asyncio.run(asyncio.wait_for(commit(), 20))
