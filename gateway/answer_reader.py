@@ -11,16 +11,21 @@ from gateway.settings import GatewaySettings
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
 from schemas.errors import CodecError
+from schemas.origin_headers import group_name
 from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import DECISIONS
 from transport.batch_letters import BatchLetters
+from transport.headers import message_headers
 from transport.limited_log import LimitedLog
 from transport.tail import Tail
 from transport.topic_ranges import TimeRange, time_bounds
 
 _log = logging.getLogger(__name__)
 _POLL_S = 0.1
+#: Time after its last decision in which a group of workers counts, in seconds.
+_GROUP_S = 60.0
+_MOST_GROUPS = 16
 
 
 class DecisionReader:
@@ -61,6 +66,8 @@ class DecisionReader:
         self._stop = threading.Event()
         self._has_caught_up = threading.Event()
         self.undecodable = 0
+        #: Groups of workers, and the time of their last decisions.
+        self._groups: dict[bytes, float] = {}
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
 
     @property
@@ -72,6 +79,12 @@ class DecisionReader:
     def is_ready(self) -> bool:
         """True once all decisions that existed at the start have been read."""
         return self._has_caught_up.is_set()
+
+    @property
+    def has_two_groups(self) -> bool:
+        """True if several groups of workers have answered in the last minute. Thread-safe."""
+        since_s = self._clock.monotonic_s() - _GROUP_S
+        return sum(at_s >= since_s for at_s in self._groups.copy().values()) > 1
 
     @property
     def connected(self) -> bool:
@@ -113,5 +126,11 @@ class DecisionReader:
             if decision.is_simulated or decision.model_stage == "challenger":
                 continue
             age_s = max(0.0, (self._clock.utc_us() - decision.decided_at_us) / 1e6)
+            self._note_group(group_name(message_headers(message)))
             self.index.add(decision, value or b"", min(age_s, self._kept_s))
             self._on_decision(decision)
+
+    def _note_group(self, group: bytes) -> None:
+        if group not in self._groups and len(self._groups) >= _MOST_GROUPS:
+            self._groups.clear()
+        self._groups[group] = self._clock.monotonic_s()

@@ -11,12 +11,13 @@ import asyncio
 import base64
 import binascii
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.bodies import Body
+from gateway.bodies import Body, parsed
 from gateway.image_request import FIELDS, FORM_TYPE, ImageFields, attributes_of, fields_of
 from gateway.inspections import Arrival, Inspections, location_of, require_identity_coding, require_key, verdict_of
 from gateway.json_body import read_json
@@ -28,8 +29,9 @@ from gateway.preferences import Patience
 from gateway.problems import Problem
 
 NDJSON_TYPE = "application/x-ndjson"
-#: Most images of a batch.
+#: Most images of a batch. A client may have fewer requests at hand.
 MOST_IMAGES = 64
+_MOST_LINES = 1000
 _ENTRIES = (*FIELDS, "image", "idempotency_key")
 
 
@@ -59,19 +61,22 @@ class Batches:
         require_identity_coding(request)
         patience = self._inspections.patience(request, ImageFields())
         settings = self._line.settings
-        with Body(self._line.memory) as body:
+        name = arrival.client.name
+        with self._line.load.admit(name) as places, Body(self._line.memory, name) as body:
             data = await body.read(request, settings.most_body_bytes, settings.body_s, patience.wait_s)
             if kind == FORM_TYPE:
-                items = _form_items(parse_form(request.headers["content-type"], data), arrival.key)
+                parts = await parsed(data, partial(parse_form, request.headers["content-type"]))
+                items = _form_items(parts, arrival.key)
+                del parts
             else:
-                items = [_line_item(line) for line in data.splitlines() if line.strip()]
+                items = await parsed(data, _line_items)
             del data
             if kind == FORM_TYPE and items:  # its fields count for all images
                 self._inspections.patience(request, items[0].fields)
             if not 1 <= len(items) <= MOST_IMAGES:
-                raise Problem("bad-request", f"the batch has {len(items)} images; 1 to {MOST_IMAGES}")
-            with self._line.load.admit(arrival.client.name, len(items)):
-                entries = await asyncio.gather(*(self._entry(request, arrival, item) for item in items))
+                raise _not_a_batch(len(items))
+            places.extend(len(items))
+            entries = await asyncio.gather(*(self._entry(request, arrival, item) for item in items))
         return JSONResponse({"inspections": entries})
 
     async def _entry(self, request: Request, arrival: Arrival, item: BatchItem) -> dict[str, Any]:
@@ -95,6 +100,19 @@ def _form_items(parts: list[Any], key: str | None) -> list[BatchItem]:
     fields = fields_of((part.name, text_of(part)) for part in parts if part.name != "file")
     images = [part.data for part in parts if part.name == "file"]
     return [BatchItem(data, fields, item_key(key, number)) for number, data in enumerate(images)]
+
+
+def _not_a_batch(count: int) -> Problem:
+    return Problem("bad-request", f"the batch has {count} images; 1 to {MOST_IMAGES}")
+
+
+def _line_items(data: bytes) -> list[BatchItem]:
+    if data.count(b"\n") > _MOST_LINES:
+        raise Problem("bad-request", f"the batch has more than {_MOST_LINES} lines; 1 to {MOST_IMAGES} have an image")
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    if len(lines) > MOST_IMAGES:
+        raise _not_a_batch(len(lines))
+    return [_line_item(line) for line in lines]
 
 
 def _line_item(line: bytes) -> BatchItem:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -12,33 +15,44 @@ from gateway.problems import Problem
 #: its whole body first would otherwise see a broken connection instead of the answer.
 _DRAINED_BYTES = 32 * 1024 * 1024
 _DRAINED_S = 2.0
+#: Bodies above this size are parsed in another thread, in bytes.
+_LARGE_BYTES = 1024 * 1024
+
+_T = TypeVar("_T")
 
 
 class BodyMemory:
     """Memory that the bodies of all requests share. Call from the event loop only.
 
+    Parameters
+    ----------
+    total_bytes, share_bytes
+        Memory of all clients, and of one client, in bytes.
+
     Examples
     --------
-    >>> memory = BodyMemory(100)
-    >>> memory.take(60)
-    >>> memory.take(60)
+    >>> memory = BodyMemory(100, 80)
+    >>> memory.take("press-7", 60)
+    >>> memory.take("mes", 60)
     Traceback (most recent call last):
     ...
     gateway.problems.Problem: the bodies of other requests fill the memory of 100 bytes
-    >>> memory.release(60)
+    >>> memory.release("press-7", 60)
     """
 
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, share_bytes: int) -> None:
         self._total_bytes = total_bytes
+        self.share_bytes = share_bytes
+        self._of_client: Counter[str] = Counter()
         self.used_bytes = 0
 
-    def take(self, size_bytes: int) -> None:
-        """Reserve memory.
+    def require(self, client: str, size_bytes: int) -> None:
+        """Check that there is memory for a body of a client.
 
         Raises
         ------
         Problem
-            ``overloaded`` if there is not enough.
+            ``overloaded``, or ``quota`` if the client uses its share.
         """
         if self.used_bytes + size_bytes > self._total_bytes:
             raise Problem(
@@ -46,11 +60,29 @@ class BodyMemory:
                 f"the bodies of other requests fill the memory of {self._total_bytes} bytes",
                 retry_after_s=1,
             )
-        self.used_bytes += size_bytes
+        if self._of_client[client] + size_bytes > self.share_bytes:
+            raise Problem(
+                "quota", f"the bodies of {client} fill its share of {self.share_bytes} bytes", retry_after_s=1
+            )
 
-    def release(self, size_bytes: int) -> None:
+    def take(self, client: str, size_bytes: int) -> None:
+        """Take memory.
+
+        Raises
+        ------
+        Problem
+            See `require`.
+        """
+        self.require(client, size_bytes)
+        self.used_bytes += size_bytes
+        self._of_client[client] += size_bytes
+
+    def release(self, client: str, size_bytes: int) -> None:
         """Return memory."""
         self.used_bytes -= size_bytes
+        self._of_client[client] -= size_bytes
+        if not self._of_client[client]:
+            del self._of_client[client]
 
 
 def declared_size(request: Request, most_bytes: int) -> int | None:
@@ -73,10 +105,14 @@ def _too_large(most_bytes: int) -> Problem:
 
 
 class Body:
-    """Body of a request in memory, which is returned at the end of the block at the latest."""
+    """Body of a request in memory, which is returned at the end of the block at the latest.
 
-    def __init__(self, memory: BodyMemory) -> None:
+    Only what has arrived takes memory, not what the head of the request states.
+    """
+
+    def __init__(self, memory: BodyMemory, client: str) -> None:
         self._memory = memory
+        self._client = client
         self._taken = 0
 
     async def read(self, request: Request, most_bytes: int, body_s: float, wait_s: float = 0.0) -> bytes:
@@ -90,12 +126,13 @@ class Body:
         Raises
         ------
         Problem
-            ``too-large``, ``too-slow``, ``overloaded``, or ``deadline-exceeded`` if the wait ends first.
+            ``too-large``, ``too-slow``, ``overloaded``, ``quota``, or ``deadline-exceeded`` if the wait ends first.
         """
+        most_bytes = min(most_bytes, self._memory.share_bytes)
         timeout_s = min(body_s, wait_s) if wait_s else body_s
         declared = declared_size(request, most_bytes)
         if declared is not None:
-            self._take(declared)
+            self._memory.require(self._client, declared)
         data = bytearray()
         try:
             async with asyncio.timeout(timeout_s):
@@ -103,19 +140,16 @@ class Body:
                     data += chunk
                     if len(data) > most_bytes:
                         raise _too_large(most_bytes)
-                    self._take(max(0, len(data) - self._taken))
+                    self._memory.take(self._client, len(chunk))
+                    self._taken += len(chunk)
         except TimeoutError:
             name = "too-slow" if timeout_s == body_s else "deadline-exceeded"
             raise Problem(name, f"the body was not complete after {timeout_s:g} s") from None
         return bytes(data)
 
-    def _take(self, size_bytes: int) -> None:
-        self._memory.take(size_bytes)
-        self._taken += size_bytes
-
     def release(self) -> None:
         """Return the memory: the bytes are not needed any more. Idempotent."""
-        self._memory.release(self._taken)
+        self._memory.release(self._client, self._taken)
         self._taken = 0
 
     def __enter__(self) -> Body:
@@ -123,6 +157,11 @@ class Body:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+async def parsed(data: bytes, parse: Callable[[bytes], _T]) -> _T:
+    """Return what a parser finds in a body; a large body does not hold up other requests."""
+    return parse(data) if len(data) <= _LARGE_BYTES else await asyncio.to_thread(parse, data)
 
 
 async def drain(request: Request) -> None:

@@ -142,7 +142,7 @@ def attributes_of(found: object) -> dict[str, str]:
 
 def _attributes(text: str) -> dict[str, str]:
     try:
-        found = read_json(text[: 8 * _MOST_ATTRIBUTE_BYTES])
+        found = read_json(text[: 8 * _MOST_ATTRIBUTE_BYTES].encode())
     except ValueError:
         raise Problem("bad-request", 'attributes: a JSON object of texts, such as {"shift": "2"}') from None
     return attributes_of(found)

@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.bodies import Body
+from gateway.bodies import Body, parsed
 from gateway.clients import Client
 from gateway.frame_publisher import FrameRequest
 from gateway.identity import is_of_client, keyed_frame_id
@@ -29,7 +30,9 @@ from gateway.line import GatewayLine
 from gateway.multipart import parse_form
 from gateway.outcome import decision_response, problem_of
 from gateway.preferences import Patience, patience_of, wait_of
+from gateway.presence import Presence
 from gateway.problems import Problem
+from gateway.query import query_items
 from producers.message import traceparent
 from schemas.records import Decision
 
@@ -43,9 +46,10 @@ _LARGE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Request at its arrival: its client, its time (UTC µs, and monotonic in seconds), and its key."""
+    """Request at its arrival: its client and connection, its time (UTC µs, and monotonic in seconds), and its key."""
 
     client: Client
+    presence: Presence
     at_us: int
     at_s: float
     key: str | None
@@ -80,23 +84,26 @@ class Inspections:
         keys = {*request.headers.getlist("idempotency-key")}
         if len(keys) > 1:
             raise Problem("bad-request", "the header Idempotency-Key is there with several values")
-        return Arrival(client, at_us, at_s, parse_key(next(iter(keys), None)))
+        return Arrival(client, Presence(request.receive), at_us, at_s, parse_key(next(iter(keys), None)))
 
     async def post(self, request: Request) -> Response:
         """Answer ``POST /v1/inspections``."""
         arrival = self.arrive(request)
         self._line.require_line()
-        query = fields_of(request.query_params.multi_items())
+        query = fields_of(query_items(request))
         patience = self.patience(request, query)
         require_key(arrival)
         kind = content_kind(request.headers.get("content-type"))
         require_identity_coding(request)
-        with self._line.load.admit(arrival.client.name), Body(self._line.memory) as body:
+        name = arrival.client.name
+        with self._line.load.admit(name), Body(self._line.memory, name) as body:
             most_bytes = self._line.publisher.largest_image_bytes + (FORM_BYTES if kind == FORM_TYPE else 0)
             data = await body.read(request, most_bytes, self._line.settings.body_s, patience.wait_s)
             fields = query
             if kind == FORM_TYPE:
-                data, fields = form_fields(parse_form(request.headers["content-type"], data), query)
+                parts = await parsed(data, partial(parse_form, request.headers["content-type"]))
+                data, fields = form_fields(parts, query)
+                del parts
                 patience = self.patience(request, fields)
             frame_request = await self.frame_request(arrival, data, fields, patience)
             del data
@@ -179,9 +186,9 @@ class Inspections:
             del request
             if body is not None:
                 body.release()
-            return Inspected(frame_id, await self._line.decision(frame_id, until_s))
+            return Inspected(frame_id, await self._line.decision(frame_id, until_s, arrival.presence))
         frame_id = request.named
-        known = self._line.reader.index.get(frame_id)
+        known = self._line.known(frame_id)
         if known is not None:
             return Inspected(frame_id, _of_image(known, sha256), is_replayed=True)
         with self._line.keys.hold(frame_id):
@@ -213,7 +220,8 @@ class Inspections:
                 self._require_prospect(arrival, request, patience)
                 if await claims.take(frame_id, _left_s(request.deadline_ms, clock_s() - arrival.at_s), claimed_s):
                     break
-            decision = await self._line.decision(frame_id, min(until_s, claims.overdue_s(frame_id)))
+            overdue_s = claims.overdue_s(frame_id)
+            decision = await self._line.decision(frame_id, min(until_s, overdue_s), arrival.presence)
             if decision is not None or clock_s() >= until_s:
                 return False, decision
         try:
@@ -224,7 +232,7 @@ class Inspections:
         del request
         if body is not None:
             body.release()
-        return True, await self._line.decision(frame_id, until_s)
+        return True, await self._line.decision(frame_id, until_s, arrival.presence)
 
     async def _publish(self, arrival: Arrival, request: FrameRequest, patience: Patience) -> str:
         self._require_prospect(arrival, request, patience)
@@ -253,16 +261,17 @@ class Inspections:
         """Answer ``GET /v1/inspections/{frame_id}``."""
         arrival = self.arrive(request, "inspect" if self._is_own(request) else "read")
         frame_id = request.path_params["frame_id"]
-        wait_s = wait_of(request.query_params.get("wait"), self._line.settings.longest_wait_s)
-        decision = self._line.reader.index.get(frame_id)
+        wait_s = wait_of(dict(query_items(request)).get("wait"), self._line.settings.longest_wait_s)
+        decision = self._line.known(frame_id)
         if decision is None and wait_s:
             with self._line.load.admit(arrival.client.name):
-                decision = await self._line.decision(frame_id, arrival.at_s + wait_s)
+                decision = await self._line.decision(frame_id, arrival.at_s + wait_s, arrival.presence)
         headers = {"traceparent": traceparent(frame_id)}
         if decision is not None:
             return decision_response(decision, headers)
         if self._line.knows(frame_id) or await self._line.siblings_know(frame_id):
             return _pending(frame_id, {**headers, "Location": location_of(frame_id)})
+        self._line.require_line()  # otherwise the decision may be there, and this gateway cannot read it
         raise Problem(
             "unknown-inspection",
             "no decision on this frame is kept, and this gateway has not published it; before the decision only the "

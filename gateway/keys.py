@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gateway.identity import key_of
 from gateway.problems import Problem
 
 _LONGEST_KEY = 255
@@ -38,7 +37,7 @@ def item_key(key: str | None, number: int) -> str | None:
 
 
 class KeysAtHand:
-    """Keys of the requests at hand in this process. Call from the event loop only.
+    """Frames of the requests with a key at hand in this process. Call from the event loop only.
 
     Examples
     --------
@@ -51,7 +50,7 @@ class KeysAtHand:
     """
 
     def __init__(self) -> None:
-        self._frames: dict[str, str] = {}
+        self._frames: set[str] = set()
 
     @contextmanager
     def hold(self, frame_id: str) -> Iterator[None]:
@@ -60,24 +59,20 @@ class KeysAtHand:
         Raises
         ------
         Problem
-            ``key-reused`` if a request holds it for another image, ``key-in-progress`` for the same one.
+            ``key-in-progress`` if another request has it with the same image. With another image the claims decide.
         """
-        key = key_of(frame_id) or frame_id
-        known = self._frames.get(key)
-        if known is not None and known != frame_id:
-            raise key_reused(frame_id)
-        if known is not None:
+        if frame_id in self._frames:
             raise Problem(
                 "key-in-progress",
                 "the first request with this key is waiting for its decision",
                 retry_after_s=1,
                 instance=frame_id,
             )
-        self._frames[key] = frame_id
+        self._frames.add(frame_id)
         try:
             yield
         finally:
-            del self._frames[key]
+            self._frames.remove(frame_id)
 
 
 def key_reused(frame_id: str) -> Problem:

@@ -15,6 +15,7 @@ from gateway.frame_publisher import FrameRequest, GatewayPublisher
 from gateway.keys import KeysAtHand
 from gateway.load import Load
 from gateway.own_claims import OwnClaims
+from gateway.presence import Presence
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings
 from gateway.siblings import Siblings
@@ -22,7 +23,7 @@ from gateway.waiting import WaitingRequests
 from producers.stats import PublisherMetrics
 from schemas.clock import Clock, SystemClock
 from schemas.errors import NotAuthorised, TopicMissing
-from schemas.records import Decision
+from schemas.records import Decision, ResultState
 from schemas.settings import KafkaSettings
 from transport.admin import require_topics
 from transport.rights import require_rights
@@ -68,7 +69,7 @@ class GatewayLine:
         per_client = settings.waiting if len(clients) == 1 else settings.waiting_per_client
         self.load = Load(settings.waiting, per_client, settings.worker_silent_s, settings.kept_s, clock_s)
         self.keys = KeysAtHand()
-        self.memory = BodyMemory(settings.most_body_bytes)
+        self.memory = BodyMemory(settings.most_body_bytes, _share_bytes(settings, len(clients)))
         self.is_draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
         require_topics(kafka, [kafka.frames, kafka.decisions])
@@ -138,29 +139,38 @@ class GatewayLine:
         self.load.sent(frame_id)
         return frame_id
 
-    async def decision(self, frame_id: str, until_s: float) -> Decision | None:
+    def known(self, frame_id: str) -> Decision | None:
+        """Return the decision on a frame if it is there, and if no better one can come."""
+        decision = self.reader.index.get(frame_id)
+        return decision if decision is None or self._is_final(decision) else None
+
+    async def decision(self, frame_id: str, until_s: float, presence: Presence) -> Decision | None:
         """Return the decision on a frame as soon as it is there; None if it is not there in time.
 
         Parameters
         ----------
         until_s
             Monotonic time at which the wait ends, in seconds.
+        presence
+            Client that waits. If it hangs up, the wait ends.
 
         Raises
         ------
         Problem
             ``broker-away`` if Kafka does not accept the frame, ``draining`` if the gateway stops meanwhile.
+        ClientDisconnect
+            If the client hangs up.
         """
-        with self.waiting.register(frame_id) as future, self.load.waits():
+        with self.waiting.register(frame_id) as future, presence.ends(future), self.load.waits():
             # The reader keeps a decision before it looks for requests that wait, and here the order is the other way.
-            known = self.reader.index.get(frame_id)
+            known = self.known(frame_id)
             if known is not None:
                 self._answered(known)
                 return known
             try:
                 return await asyncio.wait_for(future, max(0.0, until_s - self.clock.monotonic_s()))
             except TimeoutError:
-                return None
+                return self.reader.index.get(frame_id)
 
     def knows(self, frame_id: str) -> bool:
         """Return True if this process published a frame in the last minutes, or knows its decision or its key."""
@@ -208,7 +218,14 @@ class GatewayLine:
 
     def _answered(self, decision: Decision) -> None:
         self.load.answered(decision.frame_id)
-        self.waiting.answer(decision)
+        if self._is_final(decision):
+            self.waiting.answer(decision)
+
+    def _is_final(self, decision: Decision) -> bool:
+        """Return False if one of two groups of workers has shed a frame that the other one may still inspect."""
+        if decision.result_state is not ResultState.ABORTED or not self.reader.has_two_groups:
+            return True
+        return decision.deadline_at_us is None or self.clock.utc_us() >= decision.deadline_at_us
 
     def _failed(self, frame_id: str, reason: str) -> None:
         self.load.failed(frame_id)
@@ -217,3 +234,10 @@ class GatewayLine:
             "broker-away", f"Kafka did not accept the frame: {reason}", retry_after_s=1, instance=frame_id
         )
         self.waiting.fail(frame_id, problem)
+
+
+def _share_bytes(settings: GatewaySettings, clients: int) -> int:
+    """Return the memory for the bodies of one client, in bytes: room for a largest image and its form at least."""
+    total = settings.most_body_bytes
+    least = (settings.largest_image_mib + 1) * 1024 * 1024
+    return total if clients == 1 else min(total, max(total // 2, least))

@@ -22,6 +22,25 @@ _PROBE_S = 1.0
 _WEIGHT = 0.1
 
 
+class Admission:
+    """Places of one request among the requests at hand: one at first, one for each image once it is known."""
+
+    def __init__(self, load: Load, client: str) -> None:
+        self._load, self._client = load, client
+        self.count = 0
+
+    def extend(self, count: int) -> None:
+        """Have this number of places in total.
+
+        Raises
+        ------
+        Problem
+            ``quota`` or ``overloaded``; ``bad-request`` if it is more than one client may have.
+        """
+        self._load.take(self._client, count - self.count, count)
+        self.count = count
+
+
 class Load:
     """Requests at hand, frames without an answer, and the rate of answers. Call from one thread only.
 
@@ -85,14 +104,35 @@ class Load:
         return now_s - max(next(iter(self._telling.values())), self._answered_s) > self._silent_s
 
     @contextmanager
-    def admit(self, client: str, count: int = 1) -> Iterator[None]:
-        """Admit requests of a client for the time of the block.
+    def admit(self, client: str) -> Iterator[Admission]:
+        """Admit a request of a client for the time of the block.
 
         Raises
         ------
         Problem
             ``quota`` or ``overloaded``.
         """
+        places = Admission(self, client)
+        try:
+            places.extend(1)
+            yield places
+        finally:
+            self.at_hand -= places.count
+            self._per_client[client] -= places.count
+            if not self._per_client[client]:
+                del self._per_client[client]
+
+    def take(self, client: str, count: int, total: int) -> None:
+        """Take ``count`` more places for a request that then has ``total``. `admit` returns them.
+
+        Raises
+        ------
+        Problem
+            See `Admission.extend`.
+        """
+        most = min(self._most, self._most_per_client)
+        if total > most:
+            raise Problem("bad-request", f"{total} images in one request; {client} may send {most} at once")
         if self.at_hand + count > self._most:
             raise Problem(
                 "overloaded",
@@ -109,13 +149,6 @@ class Load:
             )
         self.at_hand += count
         self._per_client[client] += count
-        try:
-            yield
-        finally:
-            self.at_hand -= count
-            self._per_client[client] -= count
-            if not self._per_client[client]:
-                del self._per_client[client]
 
     def require_answers(self, wait_s: float | None) -> None:
         """Check that a frame has a prospect of an answer.

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.request import parse_http_list
 
 from gateway.problems import Problem
 
@@ -83,7 +84,7 @@ def patience_of(
     >>> patience_of([], ["800", "900"], 10, 60).wait_s
     0.8
     """
-    preferences = dict(_preferences(prefer))
+    preferences = _preferences(prefer)
     responds_async = may_respond_async and "respond-async" in preferences
     deadline_ms = min(map(_deadline_ms, deadlines), default=None)
     applied = ["respond-async"] if responds_async else []
@@ -119,12 +120,21 @@ def wait_of(text: str | None, longest_s: float) -> float:
     return wait_s
 
 
-def _preferences(headers: Iterable[str]) -> Iterable[tuple[str, str]]:
+def _preferences(headers: Iterable[str]) -> dict[str, str]:
+    """Return the preferences by name. Of several with one name the first counts (RFC 7240, section 2).
+
+    Examples
+    --------
+    >>> _preferences(['wait=5, wait=1', 'foo="a, wait=0.001"; bar'])
+    {'wait': '5', 'foo': 'a, wait=0.001'}
+    """
+    found: dict[str, str] = {}
     for header in headers:
-        for preference in header.split(","):
+        for preference in parse_http_list(header):
             # Parameters of a preference, after a semicolon, have no meaning here.
             name, _, value = preference.partition(";")[0].partition("=")
-            yield name.strip().lower(), value.strip().strip('"')
+            found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    return found
 
 
 def _seconds(text: str) -> float:

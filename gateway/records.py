@@ -62,7 +62,7 @@ class RecordRequests:
             self._line.require_line()
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Problem("not-an-image", "Content-Type: say application/json")
-        with Body(self._line.memory) as body:
+        with Body(self._line.memory, client.name) as body:
             values = _json_object(await body.read(request, _LABEL_BYTES, _LABEL_S))
         label = self._label(values, None if self._line.clients.are_open else client.name)
         if self._at_hand >= _MOST_LABELS:

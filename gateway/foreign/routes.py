@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.bodies import Body
+from gateway.bodies import Body, parsed
 from gateway.foreign import open_inference, tensorflow_serving
 from gateway.foreign.model import MODEL, MODEL_PATHS
 from gateway.image_request import ImageFields, fields_of
@@ -27,14 +27,14 @@ from gateway.inspections import (
 )
 from gateway.keys import item_key
 from gateway.line import GatewayLine
+from gateway.load import Admission
 from gateway.preferences import Patience
 from gateway.problems import Problem
+from gateway.query import query_items
 from producers.message import traceparent
 from schemas.records import Decision
 
 _T = TypeVar("_T")
-#: Bodies above this size are parsed in another thread, in bytes.
-_LARGE_BYTES = 1024 * 1024
 
 
 def foreign_routes(line: GatewayLine, inspections: Inspections, version: str) -> list[Route]:
@@ -99,10 +99,11 @@ class _Doors:
         arrival, query, patience = self._begin(request)
         head_length = request.headers.get(open_inference.LENGTH_HEADER)
         read = partial(open_inference.read_infer_request, head_length=head_length, query=query)
-        with Body(self._line.memory) as body:
+        name = arrival.client.name
+        with self._line.load.admit(name) as places, Body(self._line.memory, name) as body:
             asked = await self._read(request, body, patience, read)
             patience = self._patience(request, asked.fields, asked.wait_s)
-            answered = await self._answered(arrival, asked.images, asked.fields, patience)
+            answered = await self._answered(arrival, places, asked.images, asked.fields, patience)
         content, head_bytes = open_inference.write_infer_response(asked, answered.decisions)
         headers, kind = answered.headers, "application/json"
         if head_bytes is not None:
@@ -112,9 +113,10 @@ class _Doors:
 
     async def predict(self, request: Request) -> Response:
         arrival, query, patience = self._begin(request)
-        with Body(self._line.memory) as body:
+        name = arrival.client.name
+        with self._line.load.admit(name) as places, Body(self._line.memory, name) as body:
             asked = await self._read(request, body, patience, tensorflow_serving.read_predict_request)
-            answered = await self._answered(arrival, asked.images, query, patience)
+            answered = await self._answered(arrival, places, asked.images, query, patience)
         return JSONResponse(
             tensorflow_serving.write_predict_response(asked, answered.decisions), headers=answered.headers
         )
@@ -124,7 +126,7 @@ class _Doors:
         self._line.require_line()
         require_key(arrival)
         require_identity_coding(request)
-        query = fields_of(request.query_params.multi_items())
+        query = fields_of(query_items(request))
         return arrival, query, self._patience(request, query)
 
     def _patience(self, request: Request, fields: ImageFields, wait_s: float | None = None) -> Patience:
@@ -134,10 +136,10 @@ class _Doors:
     async def _read(self, request: Request, body: Body, patience: Patience, parse: Callable[[bytes], _T]) -> _T:
         settings = self._line.settings
         data = await body.read(request, settings.most_body_bytes, settings.body_s, patience.wait_s)
-        return parse(data) if len(data) <= _LARGE_BYTES else await asyncio.to_thread(parse, data)
+        return await parsed(data, parse)
 
     async def _answered(
-        self, arrival: Arrival, images: Sequence[bytes], fields: ImageFields, patience: Patience
+        self, arrival: Arrival, places: Admission, images: Sequence[bytes], fields: ImageFields, patience: Patience
     ) -> _Answered:
         """Return the verdicts on all images.
 
@@ -148,14 +150,14 @@ class _Doors:
         """
         single = len(images) == 1
         arrivals = [arrival if single else replace(arrival, key=item_key(arrival.key, i)) for i in range(len(images))]
-        with self._line.load.admit(arrival.client.name, len(images)):
-            results = await asyncio.gather(
-                *(
-                    self._inspections.found(each, image, fields, patience)
-                    for each, image in zip(arrivals, images, strict=True)
-                ),
-                return_exceptions=True,
-            )
+        places.extend(len(images))
+        results = await asyncio.gather(
+            *(
+                self._inspections.found(each, image, fields, patience)
+                for each, image in zip(arrivals, images, strict=True)
+            ),
+            return_exceptions=True,
+        )
         all_found: list[Inspected] = []
         decisions: list[Decision] = []
         for number, result in enumerate(results):

@@ -85,3 +85,20 @@ def test_of_two_images_at_two_processes_one_has_the_key(line: KafkaSettings, tmp
         assert len(frames) == len(keys)
     counts = total(audit_topics(Source(line)).cameras())
     assert (counts.conflicts, counts.unaccounted) == (0, 0)
+
+
+@pytest.mark.broker
+def test_the_image_that_wins_the_key_is_never_refused_for_good(line: KafkaSettings) -> None:
+    images = [make_image(number) for number in range(2)]
+    with answering_worker(line), running_gateway(line, instance="many") as gateway, ThreadPoolExecutor(8) as pool:
+        for number in range(10):
+
+            def send(place: int, key: str = f"part-{number}") -> tuple[int, int]:
+                return place % 2, gateway.inspect(images[place % 2], Idempotency_Key=key).status
+
+            statuses: dict[int, set[int]] = {0: set(), 1: set()}
+            for image, status in pool.map(send, range(8)):
+                statuses[image].add(status)
+            [winner] = [image for image, seen in statuses.items() if 200 in seen]
+            assert statuses[winner] <= {200, 409}, statuses
+            assert statuses[1 - winner] <= {409, 422}, statuses

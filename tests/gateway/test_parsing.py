@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
+from gateway.batch import _line_items
 from gateway.clients import Clients
 from gateway.foreign.open_inference import InferRequest, read_infer_request
 from gateway.foreign.tensorflow_serving import PredictRequest, read_predict_request
@@ -18,6 +21,7 @@ from gateway.keys import parse_key
 from gateway.multipart import MOST_PARTS, FormPart, parse_form
 from gateway.preferences import Patience, patience_of, wait_of
 from gateway.problems import Problem
+from gateway.query import query_items
 from producers.encoding import EncodedImage
 from tests.support.gateways import form
 from tests.support.infer_requests import binary_body, json_body
@@ -136,3 +140,29 @@ def test_a_whole_number_of_a_request_may_have_a_point() -> None:
 def test_images_of_other_clients_arrive_byte_for_byte(images: list[bytes]) -> None:
     assert list(read_infer_request(json_body(*images), None).images) == images
     assert list(read_infer_request(*binary_body(*images)).images) == images
+
+
+@pytest.mark.parametrize("values", [b"{}", b"0", b"[]"])
+def test_a_request_of_many_values_is_refused_before_it_is_parsed(values: bytes) -> None:
+    """A value takes up to a hundred times its text in memory."""
+    many = b",".join([values] * 200_000)
+    image = b'{"name": "image", "datatype": "BYTES", "shape": [1], "data": ['
+    tracemalloc.start()
+    try:
+        for parse in (
+            lambda: read_predict_request(b'{"instances": [' + many + b"]}"),
+            lambda: read_infer_request(b'{"inputs": [' + image + many + b"]}]}", None),
+            lambda: _line_items(b'{"image": [' + many + b"]}"),
+            lambda: _line_items(b"\n" * 200_000),
+            lambda: _line_items(b"{}\n" * 200),
+        ):
+            assert outcome(parse) == 400
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(many) + 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("query", [b"part_id=Gr%FCn", b"part_id=Gr\xfcn", b"%FC=1", b"&".join([b"lot=1"] * 101)])
+def test_a_query_that_is_not_utf8_is_refused(query: bytes) -> None:
+    """Otherwise two parts would have one id."""
+    assert outcome(lambda: query_items(Request({"type": "http", "query_string": query}))) == 400

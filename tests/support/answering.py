@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from schemas import Codec, Frame, KafkaSettings
+from schemas.origin_headers import origin_headers
 from tests.support.audited_lines import decision
 from transport.producer import make_producer
 from transport.tail import Tail
@@ -23,8 +24,8 @@ def accept(_frame: Frame) -> dict[str, Any] | None:
 
 
 @contextmanager
-def answering_worker(kafka: KafkaSettings, answering: Answering = accept) -> Iterator[list[Frame]]:
-    """Answer every frame from now on; yield the list of the frames."""
+def answering_worker(kafka: KafkaSettings, answering: Answering = accept, group: str = "one") -> Iterator[list[Frame]]:
+    """Answer every frame from now on, as a worker of a group; yield the list of the frames."""
     frames: list[Frame] = []
     codec, tail, stop = Codec(), Tail(kafka, kafka.frames), threading.Event()
     producer = make_producer(kafka, {})
@@ -44,7 +45,8 @@ def answering_worker(kafka: KafkaSettings, answering: Answering = accept) -> Ite
             times = {"decided_at_us": time.time_ns() // 1000, "deadline_at_us": frame.deadline_at_us}
             known = {"part_id": frame.part_id, "lot": frame.lot, "line": frame.line}
             made = decision(frame, **{**times, **known, **changes})
-            producer.produce(kafka.decisions, codec.encode(made), made.key.encode())
+            headers = list(origin_headers(group, "test"))
+            producer.produce(kafka.decisions, codec.encode(made), made.key.encode(), headers=headers)
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -1,0 +1,88 @@
+"""Decisions that a gateway keeps: those of keys on a busy line, and those of two groups of workers."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from gateway.answer_index import AnswerIndex
+from gateway.identity import keyed_frame_id
+from schemas import Action, Codec, Decision, Frame, KafkaSettings, ResultState, Verdict
+from tests.support.answering import answering_worker
+from tests.support.audited_lines import decision, frame
+from tests.support.gateways import running_gateway, wait_until
+
+SHED = {
+    "verdict": Verdict.NOT_DECIDABLE, "action": Action.REJECT, "result_state": ResultState.ABORTED, "reason": "shed",
+}  # fmt: skip
+KEYED = keyed_frame_id("press-7", "http", "k", "e3" * 32)
+
+
+def _index(kept: int = 10) -> tuple[AnswerIndex, Codec]:
+    codec = Codec()
+    return AnswerIndex(lambda value: codec.decode(value, Decision), 600.0, kept, 1 << 20, lambda: 0.0), codec
+
+
+def _made(frame_id: str, **changes: Any) -> Decision:
+    return decision(frame(0), **{"frame_id": frame_id, "part_id": "P-1", **changes})
+
+
+def test_the_decision_on_a_key_outlives_those_of_busy_cameras() -> None:
+    index, codec = _index(kept=10)
+    for frame_id in (KEYED, *(f"press.top.1.{number:08}" for number in range(40))):
+        made = _made(frame_id)
+        assert index.add(made, codec.encode(made))
+    assert index.get(KEYED) is not None
+    assert len(index) == 11
+    assert "press.top.1.00000029" not in index
+    assert index.of_part("P-1", 3)[-1].frame_id == "press.top.1.00000039"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "state"),
+    [
+        (SHED, {}, ResultState.COMPLETED),
+        ({}, SHED, ResultState.COMPLETED),
+        (SHED, {"is_late": True}, ResultState.ABORTED),
+        ({**SHED, "result_state": ResultState.FAILED}, {}, ResultState.FAILED),
+    ],
+)
+def test_an_inspection_in_time_counts_before_a_shed_frame(
+    first: dict[str, Any], then: dict[str, Any], state: ResultState
+) -> None:
+    index, codec = _index()
+    for changes in (first, then):
+        made = _made(KEYED, **changes)
+        index.add(made, codec.encode(made))
+    found = index.get(KEYED)
+    assert found is not None
+    assert found.result_state is state
+    assert len(index) == len(index.of_part("P-1", 9)) == 1
+
+
+@pytest.mark.broker
+def test_of_two_groups_the_one_that_inspects_is_the_answer(line: KafkaSettings, image: bytes) -> None:
+    """The other group has just been started again, and sheds what it finds."""
+    is_shed = threading.Event()
+    late: list[str] = []
+
+    def inspects(found: Frame) -> dict[str, Any]:
+        is_shed.wait(20)
+        late.append(found.frame_id)
+        return {}
+
+    def sheds(found: Frame) -> dict[str, Any]:
+        return SHED
+
+    with running_gateway(line, instance="pair") as gateway:
+        with answering_worker(line, group="first"), answering_worker(line, group="second"):
+            assert gateway.inspect(image).status == 200
+            wait_until(lambda: len(gateway.ask("GET", "/metrics").data) > 0)
+        with answering_worker(line, sheds, "first") as shed, answering_worker(line, inspects, "second"):
+            threading.Timer(1.0, is_shed.set).start()
+            answer = gateway.inspect(image, Prefer="wait=20")
+            assert (answer.status, len(shed), len(late)) == (200, 1, 1)
+        with answering_worker(line, sheds, "first"), answering_worker(line, lambda _: None, "second"):
+            assert gateway.inspect(image, Prefer="wait=1").json["decision"]["result_state"] == "ABORTED"
