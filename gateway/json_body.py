@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from gateway.problems import Problem
+
 #: Most values, objects and lists of a request. Commas and brackets in texts count as well; base64 has none.
 MOST_VALUES = 10_000
 
@@ -15,7 +17,9 @@ def read_json(text: bytes) -> Any:
     Raises
     ------
     ValueError
-        If the text is not JSON, is nested too deeply, or has more than `MOST_VALUES` values.
+        If the text is not JSON, or is nested too deeply.
+    Problem
+        ``bad-request`` if it has more than `MOST_VALUES` values.
 
     Examples
     --------
@@ -26,10 +30,11 @@ def read_json(text: bytes) -> Any:
     ValueError: NaN is not JSON
     >>> read_json(b"[" + b"0," * 10_000 + b"0]")
     Traceback (most recent call last):
-    ValueError: more than 10000 values
+    ...
+    gateway.problems.Problem: the JSON has more than 10000 values
     """
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise ValueError(f"more than {MOST_VALUES} values")
+        raise Problem("bad-request", f"the JSON has more than {MOST_VALUES} values")
     try:
         return json.loads(text, parse_float=_number, parse_constant=_refuse)
     except RecursionError:
