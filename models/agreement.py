@@ -13,7 +13,8 @@ from models.graph_walk import chained_in, ends_in, scaling_of
 from models.input_spec import InputSpec
 from models.manifest import Manifest, Subject
 from models.metadata import colour_in, count_in, is_finished, label_lists, size_in, stride_in, task_in
-from models.onnx_graph import Graph, OnnxModel
+from models.onnx_graph import OnnxModel
+from models.random_numbers import random_operators
 from models.task_spec import DetectionOptions
 
 #: Operator -> kind of numbers that it makes.
@@ -48,10 +49,8 @@ _WITHOUT_NMS = (
     "name it in the role `detections` with `box: xyxy`, or export without it (end2end=False, nms=False), as "
     "(1, 4 + labels, boxes)"
 )
-#: Operators that return other numbers each time, seeded or not.
-_RANDOM = frozenset(
-    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-)
+#: Fault and remedy of a model that gives the same picture other numbers.
+NOT_REPEATED = "so that a replay decides otherwise: export the model for inference, as with `model.eval()`"
 #: Most characters of the manifest's labels, and of the file's, that a message shows.
 _SHOWN = 200
 
@@ -119,7 +118,7 @@ def _rows(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
             f"a part of output {name!r} is the number of a class ({indices[0]}), as in finished rows of "
             f"x1, y1, x2, y2, score, class: {_WITHOUT_NMS}",
         )
-    elif any("NonMaxSuppression" in node.op for graph in _graphs(model) for node in graph.nodes):
+    elif any("NonMaxSuppression" in node.op for graph in model.graphs() for node in graph.nodes):
         yield PackageDifference(
             "rows", where, f"the graph suppresses overlapping boxes (NonMaxSuppression): {_WITHOUT_NMS}"
         )
@@ -127,23 +126,13 @@ def _rows(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
 
 def _random(model: OnnxModel) -> Iterator[PackageDifference]:
     """Yield a difference if the graph draws random numbers: the same image must always get the same decision."""
-    found = {node.op for graph in _graphs(model) for node in graph.nodes if node.op in _RANDOM}
+    found = random_operators(model)
     if found:
         yield PackageDifference(
             "random",
             ("file",),
-            f"the graph draws random numbers ({', '.join(sorted(found))}), so that a replay decides otherwise: export "
-            "the model for inference, as with `model.eval()`",
+            f"the graph draws random numbers ({', '.join(sorted(found))}), {NOT_REPEATED}",
         )
-
-
-def _graphs(model: OnnxModel) -> Iterator[Graph]:
-    """Yield all graphs of a model: the main one, those of functions, and subgraphs."""
-    waiting = [model.graph, *model.functions.values()]
-    while waiting:
-        graph = waiting.pop()
-        yield graph
-        waiting += [inner for node in graph.nodes for inner in node.graphs.values()]
 
 
 def _box(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:

@@ -6,7 +6,7 @@ Call `models.onnx_bytes.check_onnx` first. Field numbers are those of ``onnx.pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,8 @@ _MAX_VALUES = 64
 #: Most bytes of a piece of metadata: the names of some thousand classes.
 _MAX_TEXT_BYTES = 256 * 1024
 #: ``TensorProto.DataType`` -> dtype of ``raw_data``.
-_RAW_DTYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8"}
+_RAW_DTYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8"}
+_BOOL = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ class OnnxModel:
     graph: Graph
     functions: Mapping[str, Graph]
     metadata: Mapping[str, str]
+
+    def graphs(self) -> Iterator[Graph]:
+        """Yield all graphs: the main one, those of functions, and subgraphs."""
+        waiting = [self.graph, *self.functions.values()]
+        while waiting:
+            graph = waiting.pop()
+            yield graph
+            waiting += [inner for node in graph.nodes for inner in node.graphs.values()]
 
 
 def read_model(data: bytes) -> OnnxModel:
@@ -175,11 +184,15 @@ def _tensor(data: memoryview, budget: ParseBudget) -> tuple[str, tuple[float, ..
     """Read the name of a tensor, and its values if they are few."""
     name, kind, raw = "", 0, None
     typed: list[float] = []
+    bools: list[float] = []
     for each in fields(data, budget):
         if each.number == 2:
             kind = each.value
         elif each.number == 4 and each.data is None and len(typed) < _MAX_VALUES:
             typed.append(float_of(each.value))
+        elif each.number == 5 and len(bools) < _MAX_VALUES:
+            # Numbers of one byte each; those of other types are not read.
+            bools.extend([float(each.value)] if each.data is None else map(float, each.data[:_MAX_VALUES]))
         elif each.data is None:
             continue
         elif each.number == 8:
@@ -194,7 +207,7 @@ def _tensor(data: memoryview, budget: ParseBudget) -> tuple[str, tuple[float, ..
         return name, None
     if raw is not None and len(raw) <= np.dtype(_RAW_DTYPES[kind]).itemsize * _MAX_VALUES:
         return name, _numbers(raw, _RAW_DTYPES[kind])
-    return name, tuple(typed) or None
+    return name, tuple(bools if kind == _BOOL else typed) or None
 
 
 def _numbers(data: memoryview, dtype: str) -> tuple[float, ...]:

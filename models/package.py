@@ -23,11 +23,13 @@ from models.runtime import ORT_ERRORS, make_session, ort, runtime_error_line
 from models.tasks import TASKS, Outputs
 from models.tasks.finding import WrongShape
 from models.trial import TrialFailed, TrialJob, TrialLimits, try_out
-from models.warm_up import map_differences, pictures, row_differences, score_differences
+from models.warm_up import map_differences, pictures, repeat_differences, row_differences, score_differences
 from schemas.plain_files import real_path
 
 #: Protobuf's own limit.
 _MAX_MODEL_BYTES = 2**31 - 1
+#: Picture of the warm-up that is run twice: in a black one, a dropped pixel is black too.
+_NOISE = 1
 _RUNS_WITH = (
     "it must run on one image with the CPU provider alone; see that it does with onnxruntime before it is packed"
 )
@@ -224,12 +226,14 @@ def _warm_up(model: Model, tensors: Sequence[Tensor], source: ManifestFile, log_
         for tensor in tensors:
             outputs.append(model.run(tensor))
             TASKS[model.manifest.task](outputs[-1], model.manifest, geometry)
+        again = model.run(tensors[_NOISE])
     except WrongShape as error:
         raise source.error(("outputs", "names", error.role), f"the output {error}: {error.cure}") from error
     except ORT_ERRORS as error:
         raise source.error(
             ("file",), f"{model.manifest.file} does not run: {runtime_error_line(error)}; {_RUNS_WITH}"
         ) from error
+    refuse(repeat_differences(outputs[_NOISE], again), source)
     refuse(row_differences(outputs), source)
     refuse(score_differences(outputs, model.manifest), source)
     refuse(map_differences(outputs, model.manifest), source)

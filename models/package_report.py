@@ -40,7 +40,7 @@ _FEW = 10
 _NAMES: dict[Subject, str] = {
     "activation": "activation, applied once", "labels": "labels and their order", "task": "task", "input": "input",
     "normalisation": "pixels, scaled once", "rows": "rows or columns of boxes", "box": "form of boxes",
-    "threshold": "scores, not decisions", "random": "no random numbers",
+    "threshold": "scores, not decisions", "random": "no random operators",
 }  # fmt: skip
 
 

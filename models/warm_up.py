@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from models.agreement import PackageDifference
+from models.agreement import NOT_REPEATED, PackageDifference
 from models.input_spec import InputSpec
 from models.manifest import Manifest
 from models.preprocess import Tensor, to_tensor
@@ -42,6 +42,15 @@ def pictures(spec: InputSpec) -> Iterator[Tensor]:
         made += [np.full(shape, 255, np.uint8), np.ascontiguousarray(np.broadcast_to(ramp, shape))]
     for picture in made:
         yield to_tensor(picture, (spec.width, spec.height), spec)[0]
+
+
+def repeat_differences(first: Outputs, again: Outputs) -> Iterator[PackageDifference]:
+    """Yield a difference if the outputs for one picture change: the same image must always get the same decision."""
+    changed = sorted(role for role, values in first.items() if not np.array_equal(values, again[role], equal_nan=True))
+    if changed:
+        yield PackageDifference(
+            "random", ("file",), f"the same made-up picture gets other numbers ({', '.join(changed)}), {NOT_REPEATED}"
+        )
 
 
 def row_differences(outputs: Sequence[Outputs]) -> Iterator[PackageDifference]:
