@@ -29,7 +29,9 @@ from models.task_spec import (
 from schemas.records import Action
 
 #: Subjects that both the ONNX file and its manifest describe, see `models.agreement` and `models.warm_up`.
-Subject = Literal["activation", "labels", "task", "input", "normalisation", "rows", "box", "threshold", "random"]
+Subject = Literal[
+    "activation", "labels", "task", "input", "normalisation", "rows", "box", "threshold", "random", "constant"
+]  # fmt: skip
 
 
 #: Version of `models.preprocess`. It is increased when the same manifest begins to produce other pixels, because that

@@ -23,7 +23,14 @@ from models.runtime import ORT_ERRORS, make_session, ort, runtime_error_line
 from models.tasks import TASKS, Outputs
 from models.tasks.finding import WrongShape
 from models.trial import TrialFailed, TrialJob, TrialLimits, try_out
-from models.warm_up import map_differences, pictures, repeat_differences, row_differences, score_differences
+from models.warm_up import (
+    constant_differences,
+    map_differences,
+    pictures,
+    repeat_differences,
+    row_differences,
+    score_differences,
+)
 from schemas.plain_files import real_path
 
 #: Protobuf's own limit.
@@ -219,13 +226,13 @@ def _read_verified(
 def _warm_up(model: Model, tensors: Sequence[Tensor], source: ManifestFile, log_lines: str) -> None:
     spec = model.manifest.input
     geometry = Geometry(spec.width, spec.height, 1.0, 1.0)
-    outputs = []
+    outputs, scores = [], []
     try:
         if log_lines:
             raise source.error(("file",), f"{model.manifest.file} does not run: {log_lines}; {_RUNS_WITH}")
         for tensor in tensors:
             outputs.append(model.run(tensor))
-            TASKS[model.manifest.task](outputs[-1], model.manifest, geometry)
+            scores.append(TASKS[model.manifest.task](outputs[-1], model.manifest, geometry).score)
         again = model.run(tensors[_NOISE])
     except WrongShape as error:
         raise source.error(("outputs", "names", error.role), f"the output {error}: {error.cure}") from error
@@ -237,6 +244,7 @@ def _warm_up(model: Model, tensors: Sequence[Tensor], source: ManifestFile, log_
     refuse(row_differences(outputs), source)
     refuse(score_differences(outputs, model.manifest), source)
     refuse(map_differences(outputs, model.manifest), source)
+    refuse(constant_differences(outputs, scores, model.manifest), source)
 
 
 __all__ = ["Model", "ModelPackageError", "default_model_path", "load_model", "load_reference"]

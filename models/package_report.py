@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -36,7 +36,7 @@ _MADE_UP = 20
 _WARM_UP = 3
 #: With fewer images, equal verdicts or scores may be chance.
 _FEW = 10
-#: Names that people know the subjects by.
+#: Names that people know the subjects by, which file and manifest tell. Outputs that are always the same show in a run.
 _NAMES: dict[Subject, str] = {
     "activation": "activation, applied once", "labels": "labels and their order", "task": "task", "input": "input",
     "normalisation": "pixels, scaled once", "rows": "rows or columns of boxes", "box": "form of boxes",
@@ -147,14 +147,14 @@ def _check_agreement(report: PackageReport, path: Path, source: ManifestFile) ->
     found: dict[str, PackageDifference] = {}
     for difference in differences(graph, source.manifest):
         found.setdefault(difference.subject, difference)
-    for subject in get_args(Subject):
+    for subject, name in _NAMES.items():
         difference = found.get(subject)  # type: ignore[assignment]
         if difference is None:
-            report.add(_NAMES[subject], "ok", "file and manifest agree")
+            report.add(name, "ok", "file and manifest agree")
         elif subject in source.manifest.overrule:
-            report.add(_NAMES[subject], "warning", f"overruled: {difference.reason}")
+            report.add(name, "warning", f"overruled: {difference.reason}")
         else:
-            report.add(_NAMES[subject], "error", *_split(str(source.error(difference.location, difference.reason))))
+            report.add(name, "error", *_split(str(source.error(difference.location, difference.reason))))
 
 
 def _check_contract(report: PackageReport, path: Path) -> None:

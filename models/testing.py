@@ -27,8 +27,9 @@ from models.opencv import cv2
 from models.package import Model, load_model
 from models.regions import least_frame_wh
 from models.sample_format import as_captured
-from models.task_spec import EMBEDDING, SPARSE_ROLES
+from models.task_spec import EMBEDDING
 from models.tasks import Outputs
+from models.warm_up import constant_differences
 from schemas.records import Action, ResultState, Verdict
 
 __all__ = ["check_model"]
@@ -49,7 +50,7 @@ def check_model(folder: str | Path, *, examples: Iterable[tuple[bytes, Verdict]]
     2. Each picture gets a verdict: the network runs, and its score is a number from 0 to 1.
     3. The result is plain: the labels of the manifest, and defects with such labels inside the picture.
     4. The same picture has the same result, also with the package loaded again: replays need this.
-    5. The outputs depend on the picture; results of which there may be none, such as finished boxes, are left out.
+    5. The outputs depend on the picture, as loading checks too; here it is a whole frame, which is cut and scaled.
     6. A training reference with an embedding fits the network.
     7. The manifest accepts no part that is ``NOT_OK``, and the texts of its ``training`` are filled in.
     8. Each example gets the verdict that is stated for it.
@@ -89,16 +90,16 @@ class _Check:
 
     def run(self, examples: Iterable[tuple[bytes, Verdict]]) -> None:
         self._check_manifest()
-        outputs = []
+        outputs, scores, manifest = [], [], self._model.manifest
         for name, picture in _pictures(self._model):
-            self._check_one(name, self._inspect(name, picture), picture)
+            found = self._inspect(name, picture)
+            self._check_one(name, found, picture)
             outputs.append(self._repeat(name, picture))
-        is_sparse = bool(SPARSE_ROLES & set(self._model.manifest.outputs.names))
-        if not is_sparse and all(_equal(each, outputs[0]) for each in outputs[1:_SHADES]):
-            self._fail(
-                "the outputs are the same for a black, a white, a noisy and a striped picture",
-                "outputs that depend on the picture; see what the export left of the input and the weights",
-            )
+            scores.append(found.score or 0.0)
+        for subject, _, reason in constant_differences(outputs[:_SHADES], scores[:_SHADES], manifest):
+            if subject not in manifest.overrule:
+                fault, _, cure = reason.partition(": ")
+                self._fail(fault, f"outputs that depend on the picture; {cure}")
         for number, (picture, verdict) in enumerate(examples, 1):
             found = self._inspect(f"example {number}", picture)
             if found.verdict is not verdict:
@@ -165,7 +166,7 @@ class _Check:
                     f"the network has {size}, the reference one of {reference.embedding_mean.size}",
                     "the same; make the reference again with `inspection model reference`",
                 )
-        return {role: values for role, values in outputs.items() if role != EMBEDDING}
+        return outputs
 
     def _fail(self, fault: str, expected: str) -> NoReturn:
         raise AssertionError(f"{self._folder}: {fault}; expected {expected}")

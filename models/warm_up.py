@@ -10,6 +10,7 @@ from models.agreement import NOT_REPEATED, PackageDifference
 from models.input_spec import InputSpec
 from models.manifest import Manifest
 from models.preprocess import Tensor, to_tensor
+from models.task_spec import EMBEDDING, SPARSE_ROLES
 from models.tasks import Outputs
 from models.tasks.finding import activate
 from models.tasks.prediction_columns import FINISHED, looks_like_rows
@@ -21,6 +22,8 @@ _LARGE_BYTES = 32 * 1024**2
 _TOLERANCE = 0.01
 #: A map in [0, 1] whose ``high`` is above that is measured on another scale.
 _NORMALISED_HIGH = 2.0
+#: Defect score near the end of the range, which a model that rejects all pictures may reach for each of them.
+_SATURATED = 0.99
 #: Share of ``low``..``high`` that the maps of some made-up picture reach.
 _REACHED = 0.03
 
@@ -59,6 +62,34 @@ def row_differences(outputs: Sequence[Outputs]) -> Iterator[PackageDifference]:
     if shapes and all(looks_like_rows(shape) for shape in shapes):
         yield PackageDifference(
             "rows", ("outputs", "names", "predictions"), f"the output has shape {min(shapes)}, as rows have: {FINISHED}"
+        )
+
+
+def constant_differences(
+    outputs: Sequence[Outputs], scores: Sequence[float], manifest: Manifest
+) -> Iterator[PackageDifference]:
+    """Yield a difference if the outputs are the same for all pictures: each part would get the same verdict.
+
+    Results of which there may be none, such as finished boxes, are left out. So are defect scores near 1: no made-up
+    picture is a good part, and a finished score ends at 1.
+
+    Parameters
+    ----------
+    outputs, scores
+        Outputs of the network for very different pictures, and the defect score of each.
+    """
+    roles = set(manifest.outputs.names)
+    # A map beside scores, and an embedding, decide nothing.
+    deciding = roles - {EMBEDDING} - ({"map"} if roles & {"score", "scores"} else set())
+    if roles & SPARSE_ROLES or min(scores) >= _SATURATED:
+        return
+    first, *others = outputs
+    if all(np.array_equal(each[role], first[role]) for each in others for role in deciding):
+        yield PackageDifference(
+            "constant",
+            ("file",),
+            "the outputs are the same for all made-up pictures, so that each part gets the same verdict: see what the "
+            "export left of the input and the weights",
         )
 
 

@@ -83,7 +83,7 @@ def test_runtime_error_is_the_models_fault(make_package: MakePackage) -> None:
     ]
     constants = {"table": np.full((1, 1), -3, np.float32), "level": np.float32([200])}
     data = graph_bytes(nodes, {"logit": ("n", 1)}, constants=constants)
-    model = load_model(make_package(data))
+    model = load_model(make_package(data, overrule=["constant"]))
     assert inspect_image(encoded(np.zeros((8, 8), np.uint8)), model).result_state is ResultState.COMPLETED
     result = inspect_image(encoded(np.full((8, 8), 200, np.uint8)), model)
     assert (result.action, result.result_state) == (Action.REJECT, ResultState.FAILED)

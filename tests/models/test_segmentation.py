@@ -49,9 +49,9 @@ FORMS = {
     "class map, channel last": (lambda m: (m[None, ..., None], np.zeros((1, 8, 8, 1))), {"class_map": "m"}, 1.0),
     "class map in floats": (lambda m: (m[None].astype("f4"), np.zeros((1, 8, 8))), {"class_map": "m"}, 1.0),
     "class map in bytes": (lambda m: (m[None].astype("u1"), np.zeros((1, 8, 8))), {"class_map": "m"}, 1.0),
-    "scores": (lambda m: (as_scores(m), np.zeros((1, 3, 8, 8))), {"scores": "m"}, 0.9),
+    "scores": (lambda m: (as_scores(m), np.full((1, 3, 8, 8), 1e-7)), {"scores": "m"}, 0.9),
     "scores, channels last": (
-        lambda m: (np.moveaxis(as_scores(m), 1, -1), np.zeros((1, 8, 8, 3))), {"scores": "m"}, 0.9,
+        lambda m: (np.moveaxis(as_scores(m), 1, -1), np.full((1, 8, 8, 3), 1e-7)), {"scores": "m"}, 0.9,
     ),
 }  # fmt: skip
 
