@@ -10,7 +10,7 @@ from gateway.answer_index import AnswerIndex
 from gateway.settings import GatewaySettings
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
-from schemas.errors import CodecError
+from schemas.errors import CodecError, NotAuthorised, TopicMissing
 from schemas.origin_headers import group_name
 from schemas.records import Decision
 from schemas.settings import KafkaSettings
@@ -41,7 +41,7 @@ class DecisionReader:
 
     Raises
     ------
-    BrokerUnavailable, TopicMissing, RegistryError
+    BrokerUnavailable, TopicMissing, NotAuthorised, RegistryError
         From `open`.
     """
 
@@ -88,8 +88,13 @@ class DecisionReader:
 
     @property
     def connected(self) -> bool:
-        """True if the brokers that lead the topic answer, see `Tail.connected`."""
+        """True if the brokers that lead the topic answer and let it be read, see `Tail.connected`."""
         return self._tail.connected
+
+    @property
+    def fault(self) -> NotAuthorised | TopicMissing | None:
+        """Missing right, or missing topic, for which no decision is read; None without one."""
+        return self._tail.fault
 
     def open(self) -> None:
         """Set the offsets to begin at, and start the thread."""

@@ -106,6 +106,8 @@ class GatewayLine:
         """Reason for which no request is taken at the moment, or None."""
         if self.is_draining:
             return Problem("draining", "the gateway is stopping", retry_after_s=1)
+        if self.reader.fault is not None:
+            return Problem("broker-away", f"no decision can be read: {self.reader.fault}", retry_after_s=1)
         if not self.reader.connected:
             return Problem("broker-away", "the brokers of the line do not answer", retry_after_s=1)
         if not self.reader.is_ready or not self.claims.is_ready:

@@ -12,6 +12,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from schemas.errors import NotAuthorised, TopicMissing
 from schemas.groups import unused_group
 from schemas.settings import KafkaSettings
 from transport.batch_trials.child import TriedMessage
@@ -54,7 +55,8 @@ class Tail:
 
     Once open, it never raises because of the broker: librdkafka reconnects and resumes at its last offset, and
     `connected` shows the state. Partitions that are added to the topic are read from their beginning, within a few
-    seconds. So is a topic that was deleted and re-created. A batch that no client can read is skipped.
+    seconds. So is a topic that was deleted and re-created. A batch that no client can read is skipped. While the topic
+    is gone, or the user has lost the right to read it, `fault` says so and `connected` is False.
 
     What waits at the given offsets is first read by a child process with a limit of memory
     (`transport.batch_trials.trial`): a batch that ended the last run is skipped, too.
@@ -75,7 +77,7 @@ class Tail:
 
     Raises
     ------
-    BrokerUnavailable, TopicMissing
+    BrokerUnavailable, TopicMissing, NotAuthorised
         From `open`.
     """
 
@@ -107,17 +109,26 @@ class Tail:
 
     @property
     def connected(self) -> bool:
-        """True if the brokers that lead the partitions are connected and answer.
+        """True if the brokers that lead the partitions are connected, answer, and let the user read the topic.
 
         Polling keeps it up to date: it becomes False at most half a second after a connection broke, and at most 3.5 s
-        after a broker fell silent but kept its connections (frozen, or cut off from the network).
+        after a broker fell silent but kept its connections (frozen, or cut off from the network), or after the topic
+        or the right to read it was lost. It becomes True again once the cluster grants the right.
         """
         age_s = self.contact_age_s
-        return self._up.is_set() and age_s is not None and age_s < _SILENT_S
+        return self.fault is None and self._up.is_set() and age_s is not None and age_s < _SILENT_S
+
+    @property
+    def fault(self) -> NotAuthorised | TopicMissing | None:
+        """Missing right, or missing topic, for which nothing is read although the brokers answer; None without one."""
+        return None if self._watch is None else self._watch.fault
 
     @property
     def contact_age_s(self) -> float | None:
-        """Seconds since the last answer of the most silent broker that leads a partition; None before `open`."""
+        """Seconds since the last answer of the most silent broker that leads a partition; None before `open`.
+
+        Answers during a `fault` do not count: no message comes with them.
+        """
         return None if self._contact_s is None else max(0.0, time.monotonic() - self._contact_s)
 
     @property
@@ -141,7 +152,7 @@ class Tail:
         topic_id
             Kafka's id of the topic in the former run; if the topic now has another id, ``resume`` is void.
         """
-        identity = TopicIdentities(self._kafka).of([self.topic])[self.topic]
+        identity = TopicIdentities(self._kafka).of([self.topic], to_read=True)[self.topic]
         if resume and topic_id is not None and topic_id != identity.topic_id:
             log.warning(
                 "%s was deleted and created again since the last run: the %d offsets of that run are void, going on at "
@@ -191,7 +202,10 @@ class Tail:
             return None
         if error is not None:
             self.errors += 1
-            log.warning("%s: %s", self.topic, error.str())
+            if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and self._watch is not None:
+                self._watch.refuse_read()
+            else:
+                log.warning("%s: %s", self.topic, error.str())
             return None
         return message
 
@@ -316,7 +330,7 @@ class Tail:
 
     def _on_stats(self, text: str) -> None:
         is_up, idle_s = _health(json.loads(text), self.topic)
-        if idle_s is not None:
+        if idle_s is not None and self.fault is None:
             self._contact_s = max(self._contact_s or 0.0, time.monotonic() - idle_s)
         if is_up and self._is_outage_logged:
             self._is_outage_logged = False

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]
 
 from schemas.errors import NotAuthorised, TopicMissing
 from schemas.settings import KafkaSettings
@@ -39,17 +40,26 @@ class TopicIdentities:
         self._kafka = kafka
         self._admin = make_admin(kafka)
 
-    def of(self, topics: Collection[str]) -> dict[str, TopicIdentity]:
+    def of(self, topics: Collection[str], *, to_read: bool = False) -> dict[str, TopicIdentity]:
         """Return the identity of each topic.
+
+        Parameters
+        ----------
+        to_read
+            True: the user must have the right to read each topic, too.
 
         Raises
         ------
         BrokerUnavailable
             If no broker answers.
+        NotAuthorised
+            If the user may not see one of the topics, or, with ``to_read``, not read it.
         TopicMissing
             If some of the topics do not exist.
         """
-        asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=_TIMEOUT_S)
+        asked = self._admin.describe_topics(
+            TopicCollection(sorted(topics)), include_authorized_operations=to_read, request_timeout=_TIMEOUT_S
+        )
         found, missing = {}, []
         for name, future in asked.items():
             try:
@@ -61,8 +71,11 @@ class TopicIdentities:
                     missing.append(name)
                     continue
                 if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                    raise NotAuthorised("topic", name, "DESCRIBE") from error
+                    raise NotAuthorised("topic", name, "READ" if to_read else "DESCRIBE") from error
                 raise broker_error(self._kafka, error.args[0].str()) from error
+            rights = answer.authorized_operations
+            if to_read and rights and AclOperation.READ not in rights:  # no list: the cluster does not tell
+                raise NotAuthorised("topic", name, "READ")
             numbers = tuple(sorted(partition.id for partition in answer.partitions))
             found[name] = TopicIdentity(str(answer.topic_id), numbers)
         if missing:

@@ -1,0 +1,44 @@
+"""Rights that a gateway loses while it runs: it takes no frame that it could not answer, and names the right."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from confluent_kafka.admin import AclOperation, ResourceType
+
+from tests.support.answering import answering_worker
+from tests.support.gateways import running_gateway
+from tests.support.secured import STRANGER, SecuredBroker
+
+pytestmark = pytest.mark.broker
+
+
+def test_without_the_right_to_read_decisions_no_frame_is_taken(
+    secured: SecuredBroker, unique: str, image: bytes
+) -> None:
+    secured.create_topics(unique)
+    kafka = secured.settings(unique, secured.properties(STRANGER))
+    rights = [
+        (ResourceType.TOPIC, kafka.frames, AclOperation.WRITE),
+        (ResourceType.GROUP, "unused-", AclOperation.DESCRIBE),
+        (ResourceType.GROUP, "inspection-reader", AclOperation.DESCRIBE),
+    ]
+    reading = (ResourceType.TOPIC, kafka.decisions, AclOperation.READ)
+    secured.allow(*rights, reading)
+    with answering_worker(secured.settings(unique)) as frames, running_gateway(kafka) as gateway:
+        assert gateway.inspect(image, "?part_id=P-1").status == 200
+        secured.allow(*rights)
+        until_s = time.monotonic() + 30
+        while gateway.ask("GET", "/ready").status == 200 and time.monotonic() < until_s:
+            time.sleep(0.1)
+        taken = len(frames)
+        refused = gateway.inspect(image, "?part_id=P-2")
+        assert (refused.status, refused.json["type"].rpartition(":")[2]) == (503, "broker-away")
+        assert f"may not READ the topic {kafka.decisions}" in refused.json["detail"]
+        assert len(frames) == taken
+        secured.allow(*rights, reading)
+        until_s = time.monotonic() + 30
+        while gateway.ask("GET", "/ready").status != 200 and time.monotonic() < until_s:
+            time.sleep(0.1)
+        assert gateway.inspect(image, "?part_id=P-3").status == 200
