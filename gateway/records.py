@@ -17,7 +17,7 @@ from gateway.problems import Problem
 from operations.labels.make import MAX_NAME, LabelError, camera_of, make_label
 from operations.labels.publish import publish_labels
 from schemas.avro_values import as_values
-from schemas.errors import BrokerUnavailable, InspectionError
+from schemas.errors import CodecError, InspectionError
 from schemas.json_text import plain
 from schemas.records import Decision, Label
 
@@ -26,6 +26,10 @@ MOST_DECISIONS = 100
 _LABEL_BYTES = 64 * 1024
 _LABEL_S = 10.0
 _MOST_LABELS = 16
+#: Labels that are published at the same time, and the longest wait of another one, in seconds.
+_AT_ONCE, _PLACE_S = 4, 4.0
+#: Longest wait for Kafka's list of topics, and for its answer to a label, in seconds.
+_PUBLISH_S = 4.0
 _TEXTS = (
     "truth", "frame_id", "part_id", "station", "camera_id", "defect", "sampled_because", "note", "labelled_by",
 )  # fmt: skip
@@ -39,7 +43,7 @@ class RecordRequests:
 
     def __init__(self, line: GatewayLine) -> None:
         self._line = line
-        self._publishing = asyncio.Lock()
+        self._places = asyncio.Semaphore(_AT_ONCE)
         self._at_hand = 0
 
     async def get_decisions(self, request: Request) -> Response:
@@ -49,8 +53,7 @@ class RecordRequests:
         part_ids = request.query_params.getlist("part_id")
         if unknown or len(part_ids) != 1 or not part_ids[0]:
             raise Problem("bad-request", "say which part: /v1/decisions?part_id=P-77, and nothing else")
-        if not self._line.reader.is_ready:
-            raise Problem("not-ready", "the gateway still reads the decisions of the last minutes", retry_after_s=1)
+        self._line.require_line()
         found = self._line.reader.index.of_part(part_ids[0], MOST_DECISIONS)
         return JSONResponse({"decisions": [decision_values(decision) for decision in found]})
 
@@ -58,8 +61,7 @@ class RecordRequests:
         """Answer ``POST /v1/labels``: publish the truth about a frame or a part."""
         client = self._line.clients.of(request.headers.get("authorization"))
         client.require("label")
-        if self._line.is_draining:
-            self._line.require_line()
+        self._line.require_line()
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Problem("not-an-image", "Content-Type: say application/json")
         with Body(self._line.memory, client.name) as body:
@@ -69,15 +71,26 @@ class RecordRequests:
             raise Problem("overloaded", f"{self._at_hand} labels are at hand", retry_after_s=1)
         self._at_hand += 1
         try:
-            async with self._publishing:
-                await asyncio.to_thread(publish_labels, self._line.labels_kafka, [label])
-        except BrokerUnavailable as error:
-            raise Problem("broker-away", str(error), retry_after_s=1) from error
-        except InspectionError as error:
-            raise Problem("invalid-label", str(error)) from error
+            await self._publish(label)
         finally:
             self._at_hand -= 1
         return JSONResponse(plain(as_values(label)), 201)
+
+    async def _publish(self, label: Label) -> None:
+        """Publish a label as soon as one of the places is free. Both waits have a bound."""
+        try:
+            await asyncio.wait_for(self._places.acquire(), _PLACE_S)
+        except TimeoutError:
+            raise Problem("overloaded", "other labels take too long", retry_after_s=1) from None
+        try:
+            self._line.require_line()  # Kafka may have gone meanwhile
+            await asyncio.to_thread(publish_labels, self._line.labels_kafka, [label], _PUBLISH_S)
+        except CodecError as error:
+            raise Problem("invalid-label", str(error)) from error
+        except InspectionError as error:
+            raise Problem("broker-away", str(error), retry_after_s=1) from error
+        finally:
+            self._places.release()
 
     def _label(self, values: dict[str, Any], client: str | None) -> Label:
         """Return the label of a request. With tokens, the client is a part of ``labelled_by``."""

@@ -14,14 +14,19 @@ from transport.admin import require_topics
 from transport.broker_cause import kafka_error
 from transport.producer import make_producer
 
-_TIMEOUT_S = 30.0
+_TOPICS_S = 5.0
 _IN_FLIGHT = 10_000
 
 
-def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
+def publish_labels(kafka: KafkaSettings, labels: Iterable[Label], timeout_s: float = 30.0) -> int:
     """Publish labels in order, and wait until the broker has acknowledged them all; return their number.
 
     Run it again after an error: labels that are already published count once.
+
+    Parameters
+    ----------
+    timeout_s
+        Longest wait for the broker's answer to a label, in seconds.
 
     Raises
     ------
@@ -30,7 +35,7 @@ def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
     InspectionError
         If the broker accepts only some of them; the message has their number. If a label is larger than readers accept.
     """
-    require_topics(kafka, [kafka.labels])
+    require_topics(kafka, [kafka.labels], min(timeout_s, _TOPICS_S))
     codec = Codec.from_settings(kafka)
     failures: list[KafkaError] = []
     taken = 0
@@ -45,7 +50,7 @@ def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
     producer = make_producer(
         kafka,
         {
-            "delivery.timeout.ms": round(_TIMEOUT_S * 1000),
+            "delivery.timeout.ms": round(timeout_s * 1000),
             "queue.buffering.max.messages": _IN_FLIGHT,
         },
     )
@@ -65,7 +70,7 @@ def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
             producer.produce(kafka.labels, value, label.key.encode(), on_delivery=delivered)
             sent += 1
             producer.poll(0)
-        producer.flush(2 * _TIMEOUT_S)
+        producer.flush(2 * timeout_s)
     except KafkaException as error:
         raise kafka_error(kafka, error.args[0], kafka.labels) from error
     if failures and not taken:

@@ -36,6 +36,7 @@ def test_without_the_right_to_read_decisions_no_frame_is_taken(
         refused = gateway.inspect(image, "?part_id=P-2")
         assert (refused.status, refused.json["type"].rpartition(":")[2]) == (503, "broker-away")
         assert f"may not READ the topic {kafka.decisions}" in refused.json["detail"]
+        assert gateway.ask("GET", "/v1/decisions?part_id=P-1").status == 503
         assert len(frames) == taken
         secured.allow(*rights, reading)
         until_s = time.monotonic() + 30
