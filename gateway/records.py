@@ -19,6 +19,7 @@ from operations.labels.publish import publish_labels
 from schemas.avro_values import as_values
 from schemas.errors import CodecError, InspectionError
 from schemas.json_text import plain
+from schemas.part_ids import real_part_id
 from schemas.records import Decision, Label
 
 #: Most decisions of one answer.
@@ -51,10 +52,11 @@ class RecordRequests:
         self._line.clients.of(request.headers.get("authorization")).require("read")
         unknown = set(request.query_params) - {"part_id"}
         part_ids = request.query_params.getlist("part_id")
-        if unknown or len(part_ids) != 1 or not part_ids[0]:
+        part_id = real_part_id(part_ids[0]) if len(part_ids) == 1 else None
+        if unknown or part_id is None:
             raise Problem("bad-request", "say which part: /v1/decisions?part_id=P-77, and nothing else")
         self._line.require_line()
-        found = self._line.reader.index.of_part(part_ids[0], MOST_DECISIONS)
+        found = self._line.reader.index.of_part(part_id, MOST_DECISIONS)
         return JSONResponse({"decisions": [decision_values(decision) for decision in found]})
 
     async def post_label(self, request: Request) -> Response:
@@ -104,6 +106,8 @@ class RecordRequests:
             or "truth" not in texts
         ):
             raise Problem("bad-request", f"a label has 'truth', and texts: {', '.join(_TEXTS)}; and labelled_at_us")
+        if "part_id" in texts and (part_id := real_part_id(texts.pop("part_id"))) is not None:
+            texts["part_id"] = part_id
         if not {"frame_id", "part_id"} & set(texts):
             raise Problem("bad-request", "a label names a frame (frame_id) or a part (part_id)")
         if "station" not in texts and "camera_id" not in texts:

@@ -16,6 +16,7 @@ from monitoring.quality.outcome_store import TEMPORARY_FILE
 from monitoring.quality.sampling import BAND, RANDOM_SHARE, review_priority, review_reason
 from replay.past.source import Source
 from schemas.clock import SystemClock, clamp_future
+from schemas.part_ids import real_part_id
 from schemas.records import Action, Decision, DriftEvent, Label
 from transport.topic_ranges import OnStageProgress, TimeRange
 
@@ -227,6 +228,7 @@ class _Labelled:
         return _hash(f"{camera}\0frame {frame_id}")
 
     def _part(self, camera: str, part_id: str | None) -> int:
+        part_id = real_part_id(part_id)
         return -1 if part_id is None else _hash(f"{camera}\0part {part_id}")
 
 

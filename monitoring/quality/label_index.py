@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from monitoring.quality.outcome import Truth, counted_truth
 from schemas.clock import Clock, SystemClock
+from schemas.part_ids import real_part_id
 from schemas.records import Decision, Label, Verdict
 
 
@@ -95,6 +96,7 @@ class LabelIndex:
 
     def of_frame(self, camera: str, frame_id: str, part_id: str | None) -> Truth | None:
         """Return the truth of a frame of a camera (``station/camera``); None if there is no label."""
+        part_id = real_part_id(part_id)
         keys = [(camera, "frame", frame_id)] + ([] if part_id is None else [(camera, "part", part_id)])
         there = [key for key in keys if key in self._found]
         self._asked.update(there)

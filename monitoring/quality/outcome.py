@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from schemas.clock import clamp_future, is_future
+from schemas.part_ids import real_part_id
 from schemas.records import Action, Decision, Label, ResultState, Verdict
 
 #: Reasons for labels that the figures distinguish; any other text counts as ``other``, an empty one as ``unstated``.
@@ -83,7 +84,7 @@ class DecisionSummary:
         return cls(
             decision.frame_id,
             _digest(decision.decision_id),
-            decision.part_id,
+            real_part_id(decision.part_id),
             decision.lot,
             decision.action,
             decision.verdict,
@@ -132,7 +133,7 @@ class Truth:
         return cls(
             label.label_id,
             label.frame_id,
-            label.part_id if label.frame_id is None else None,
+            real_part_id(label.part_id) if label.frame_id is None else None,
             label.truth is Verdict.NOT_OK,
             label.labelled_at_us if now_us is None else labelled_at_us(label, now_us, written_us),
             label.defect or "",

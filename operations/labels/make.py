@@ -6,6 +6,7 @@ import re
 
 from schemas.errors import InspectionError
 from schemas.ids import label_id
+from schemas.part_ids import real_part_id
 from schemas.records import Label, Verdict
 from schemas.text import shown
 
@@ -80,6 +81,8 @@ def make_label(
         OK or NOT_OK, or one of the words of `parse_truth`.
     labelled_at_us
         UTC µs. A later label of the same frame or part replaces an earlier one.
+    part_id
+        Id of the part; blanks and control signs of a barcode reader at its ends are left out, as in frames.
     station, camera_id
         May be omitted if the frame id contains them.
     sampled_because
@@ -97,7 +100,7 @@ def make_label(
     >>> label.key, label.truth.value
     ('press/top', 'NOT_OK')
     """
-    truth = parse_truth(truth)
+    truth, part_id = parse_truth(truth), real_part_id(part_id)
     if not frame_id and not part_id:
         raise LabelError("frame_id or part_id: a label names a frame or a part")
     named = camera_of(frame_id) if frame_id else None
@@ -125,7 +128,7 @@ def make_label(
         limit = MAX_NOTE if name == "note" else MAX_NAME
         if text and (len(text) > limit or any("\ud800" <= sign <= "\udfff" for sign in text)):
             raise LabelError(f"{name}: more than {limit} characters, or characters that UTF-8 does not have")
-    frame_id, part_id = frame_id or None, part_id or None
+    frame_id = frame_id or None
     return Label(
         label_id=label_id(station, camera_id, frame_id, part_id, truth.value, labelled_by, labelled_at_us),
         line=line,

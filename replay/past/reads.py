@@ -24,6 +24,7 @@ from replay.past.selection import Selection
 from replay.past.source import Source
 from schemas.clock import SystemClock
 from schemas.moments import time_text
+from schemas.part_ids import real_part_id
 from schemas.records import Decision, Frame, Label
 from transport.offset_ranges import intersect, merged
 from transport.stored_message import MessagePosition, StoredMessage
@@ -119,6 +120,6 @@ def _is_selected_decision(effective: Selection, decision: Decision) -> bool:
         and (not effective.offsets or (bounds is not None and bounds[0] <= decision.source_offset < bounds[1]))
         and (not effective.cameras or decision.key in effective.cameras)
         and (not effective.lots or decision.lot in effective.lots)
-        and (not effective.parts or decision.part_id in effective.parts)
+        and (not effective.parts or real_part_id(decision.part_id) in effective.parts)
         and (not effective.frames or decision.frame_id in effective.frames)
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import SettingsError
+from schemas.part_ids import real_part_id
 from schemas.plain_files import read_plain
 from schemas.records import Action, Decision, Frame, Verdict
 
@@ -83,6 +84,10 @@ class Selection:
             raise SettingsError("the selection ends before it begins")
         if self.last is not None and self.last < 1:
             raise SettingsError(f"the last {self.last} frames: at least 1")
+        parts = tuple(map(real_part_id, self.parts))
+        if None in parts:
+            raise SettingsError(f"part {self.parts[parts.index(None)]!r:.80}: the id of a part shows something")
+        object.__setattr__(self, "parts", parts)  # frames have no blanks around their ids, either
         words = [*Verdict, *Action]
         for word in self.decided_as:
             if word not in words:
@@ -106,7 +111,7 @@ class Selection:
         return (
             (not self.cameras or frame.key in self.cameras)
             and (not self.lots or frame.lot in self.lots)
-            and (not self.parts or frame.part_id in self.parts)
+            and (not self.parts or real_part_id(frame.part_id) in self.parts)
             and (not self.frames or frame.frame_id in self.frames)
         )
 

@@ -126,6 +126,20 @@ def test_decisions_and_labels_of_a_part(served: Served, image: bytes) -> None:
     assert (refused.status, refused.json["type"].rpartition(":")[2]) == (404, "unknown-inspection")
 
 
+def test_a_part_id_of_a_barcode_reader_is_the_same_everywhere(served: Served, image: bytes) -> None:
+    frame_id = served.gateway.inspect(image, "?part_id=TR-2%20%0D%0A").json["frame_id"]
+    for asked in ("TR-2", "TR-2%20", "%02TR-2%0D"):
+        found = served.gateway.ask("GET", f"/v1/decisions?part_id={asked}").json["decisions"]
+        assert [(decision["frame_id"], decision["part_id"]) for decision in found] == [(frame_id, "TR-2")]
+    label = json.dumps({"part_id": "TR-2 \r", "truth": "good"})
+    answer = served.gateway.ask("POST", "/v1/labels", label, Content_Type="application/json")
+    assert (answer.status, answer.json["part_id"], answer.json["camera_id"]) == (201, "TR-2", "local--test--0")
+    nobody = json.dumps({"part_id": " \r", "truth": "good", "station": "http", "camera_id": "top"})
+    refused = served.gateway.ask("POST", "/v1/labels", nobody, Content_Type="application/json")
+    assert (refused.status, refused.json["type"].rpartition(":")[2]) == (400, "bad-request")
+    assert served.gateway.ask("GET", "/v1/decisions?part_id=%20").status == 400
+
+
 def test_the_audit_of_the_line_balances(served: Served, image: bytes) -> None:
     """The frames of the gateway are ordinary frames; this runs last in this module, or alone."""
     served.gateway.inspect(image)

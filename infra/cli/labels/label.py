@@ -119,6 +119,7 @@ def label(
     from operations.labels.csv_file import labels_from_csv
     from operations.labels.publish import publish_labels
     from operations.trail.record import Act, Deed
+    from schemas.part_ids import real_part_id
 
     ways = [way for way, given in (("FRAME_ID", frame_ids), ("--part", part), ("--csv", csv_file)) if given]
     if len(ways) != 1:
@@ -143,7 +144,7 @@ def label(
         about = f"{csv_file} with SHA-256 {sha256(csv_file.read_bytes()).hexdigest()}"
     else:
         labels = _named(frame_ids or [], part, camera, truth, defect, by, because, note)
-        about = f"part {part} of {camera}" if part else ", ".join(frame_ids or [])
+        about = f"part {real_part_id(part)} of {camera}" if part else ", ".join(frame_ids or [])
     kafka = kafka_settings(bootstrap_servers, prefix)
     after = " ".join(filter(None, (truth, defect)))
     with audited(kafka, Deed(Act.LABEL, about, after=after, stated_by=by, note=note), writes=kafka.labels):

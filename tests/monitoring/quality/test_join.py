@@ -38,6 +38,8 @@ BY_PART = make_label(0, NOT_OK, frame_id=None, part_id="P0")
         ("label before decision", [make_label(0, NOT_OK), make_decision(0)], 1, 1),
         ("by part", [make_decision(0), BY_PART], 1, 1),
         ("by part, before", [BY_PART, make_decision(0)], 1, 1),
+        ("by part, of a barcode reader", [make_decision(0), replace(BY_PART, part_id="P0\r")], 1, 1),
+        ("by part, in a decision of another writer", [replace(make_decision(0), part_id="\x02P0 "), BY_PART], 1, 1),
         ("part with two frames", [make_decision(0), make_decision(1, part_id="P0"), BY_PART], 2, 2),
         ("the same label twice", [make_decision(0), make_label(0, NOT_OK), make_label(0, NOT_OK)], 1, 1),
         ("the same decision twice", [make_decision(0), make_decision(0), make_label(0, NOT_OK)], 1, 1),

@@ -75,3 +75,10 @@ def test_a_copy_is_a_duplicate():
     one = label("1", Verdict.OK, NOW_US - MINUTE_US)
     found = truths(one, one)
     assert (found.counts.duplicates, found.counts.contradictions) == (1, 0)
+
+
+@pytest.mark.parametrize(("labelled", "decided"), [("P-7\r", "P-7"), ("P-7", " P-7")])
+def test_blanks_around_the_id_of_a_part_do_not_matter(labelled: str, decided: str) -> None:
+    found = LabelIndex([label("1", Verdict.NOT_OK, NOW_US - MINUTE_US, frame_id=None, part_id=labelled)])
+    truth = found.of_frame("s/c", "f", decided)
+    assert (truth is not None, found.waiting) == (True, 0)

@@ -39,12 +39,19 @@ def test_the_same_statement_is_the_same_label() -> None:
     assert len({one.label_id for one in (label(), *others)}) == 7
 
 
+@pytest.mark.parametrize("read", ["TR-2 ", "\x02TR-2\r\n", "\u200bTR-2\x00"])
+def test_a_part_has_the_id_that_frames_have(read: str) -> None:
+    named = {"frame_id": None, "station": "press", "camera_id": "top"}
+    assert label(part_id=read, **named) == label(part_id="TR-2", **named)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"truth": "perhaps"}, "truth 'perhaps'"),
         ({"truth": Verdict.NOT_DECIDABLE}, "truth"),
         ({"frame_id": None}, "names a frame or a part"),
+        ({"frame_id": None, "part_id": " \r\n"}, "names a frame or a part"),
         ({"frame_id": "whatever"}, "does not say which camera"),
         ({"frame_id": "hall.1.press.top.60a24181e4000.00000012"}, "does not say which camera"),
         ({"station": "press", "camera_id": "side"}, "is of press/top, not of press/side"),
@@ -80,7 +87,7 @@ def test_a_file(tmp_path: Path) -> None:
         + ',P-7,press,top,NOT_OK,crack,,,,"two\nlines"\n'
         + "\n"
         + f"{FRAME},,,,,,,,near-threshold,\n"
-        + ",P-8,press,top,nok,,2026-11-24T06:00:00+01:00,bob,,\n"
+        + ",P-8\u200b,press,top,nok,,2026-11-24T06:00:00+01:00,bob,,\n"
     )
     blank: list[int] = []
     path = write(tmp_path, text)
@@ -89,6 +96,7 @@ def test_a_file(tmp_path: Path) -> None:
     assert (first.sampled_because, first.labelled_by) == ("random", "ada")
     assert (second.part_id, second.defect, second.labelled_by, second.note) == ("P-7", "crack", "eol", "two\nlines")
     assert second.labelled_at_us == path.stat().st_mtime_ns // 1000
+    assert third.part_id == "P-8"
     assert third.labelled_at_us == first.labelled_at_us - 3_600_000_000
     assert blank == [1]
     assert list(labels_from_csv(path, labelled_by="eol")) == [first, second, third]

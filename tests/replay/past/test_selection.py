@@ -9,6 +9,7 @@ import pytest
 
 from replay.past.selection import Selection, TimeBasis
 from schemas.errors import SettingsError
+from tests.support.gate_records import make_frame
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,11 @@ def test_a_selection_is_kept_in_a_file(tmp_path: Path) -> None:
             Selection.load(path)
     with pytest.raises(SettingsError, match="selection "):
         chosen.save(tmp_path / "no" / "such.json")
+
+
+def test_a_part_id_of_a_barcode_reader_selects_its_frames() -> None:
+    selection = Selection(parts=("TR-2 \r", "TR-3"))
+    assert selection == Selection(parts=("TR-2", "TR-3"))
+    assert [selection.has_frame(make_frame(part)) for part in ("TR-2", "\x02TR-3\n", "TR-4")] == [True, True, False]
+    with pytest.raises(SettingsError, match="the id of a part shows something"):
+        Selection(parts=("TR-2", " \n"))
