@@ -1,8 +1,8 @@
 """HTTP/1.1 connections that cannot be held open for nothing.
 
 uvicorn waits for the head of a request as long as the client likes. Here a connection without a complete head is closed
-after some seconds, and there is a largest number of connections: one more closes the connection that has been idle for
-longest.
+after some seconds, and there is a largest number of connections, those in their TLS handshake included: one more closes
+the connection that has been idle for longest.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class OpenConnections:
         self._idle: OrderedDict[GatewayProtocol, None] = OrderedDict()
 
     def add(self, connection: GatewayProtocol) -> None:
-        """Note an idle connection, if it is not noted yet."""
-        self._idle.setdefault(connection)
+        """Note an open connection that is idle, if it is not noted yet."""
+        if connection in self._open:
+            self._idle.setdefault(connection)
 
     def discard(self, connection: GatewayProtocol) -> None:
         """Note that a connection has a request."""
@@ -47,15 +48,26 @@ class OpenConnections:
 
         Return False if all others are at work: then the new one is to be closed.
         """
-        if len(self._open) >= self._most:
-            if not self._idle:
-                return False
-            longest, _ = self._idle.popitem(last=False)
-            # It leaves the set now: the loop reports its end later, perhaps after further connections.
-            self._open.discard(longest)
-            longest.abort()
+        if len(self._open) >= self._most and not self.evict():
+            return False
         self._open.add(connection)
+        self.add(connection)
         return True
+
+    def evict(self) -> bool:
+        """Close the connection that has been idle for longest; return False if there is none."""
+        if not self._idle:
+            return False
+        longest, _ = self._idle.popitem(last=False)
+        # It leaves the set now: the loop reports its end later, perhaps after further connections.
+        self._open.discard(longest)
+        longest.abort()
+        return True
+
+    def abort_handshakes(self) -> None:
+        """Close the connections that are in their handshake."""
+        for connection in [each for each in self._open if not each.is_made]:
+            connection.abort()
 
     def closed(self, connection: GatewayProtocol) -> None:
         """Note the end of a connection."""
@@ -71,18 +83,25 @@ class GatewayProtocol(H11Protocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        #: Task that opens the connection, until it is open.
+        self.handshake: asyncio.Task[None] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
 
+    @property
+    def is_made(self) -> bool:
+        """True once the connection is open for requests."""
+        return self.transport is not None
+
     def abort(self) -> None:
-        """Close the connection at once."""
-        self.transport.abort()
+        """Close the connection at once, also during its handshake."""
+        if self.is_made:
+            self.transport.abort()
+        elif self.handshake is not None:
+            self.handshake.cancel()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if self.others.opened(self):
-            self._note_state()
-        else:
-            self.abort()
+        self._note_state()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -99,11 +118,14 @@ class GatewayProtocol(H11Protocol):
         self._note_state()
 
     def _note_state(self) -> None:
-        """Start the timer of an idle connection, and stop it when the head of a request is complete."""
+        """Start the timer of an idle connection, and stop it when the head of a request is complete.
+
+        A connection that closes is idle: its client may never read the last answer.
+        """
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_timer()
             self.others.discard(self)
-        elif self._head_timer is None and not self.transport.is_closing():
+        elif self._head_timer is None:
             self.others.add(self)
             self._head_timer = self.loop.call_later(self.others.head_s, self.abort)
 

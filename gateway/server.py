@@ -7,6 +7,7 @@ import errno
 import ipaddress
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway.line import GatewayLine
+from gateway.listener import ConnectionListener
 from gateway.protocol import GatewayProtocol, OpenConnections
 from gateway.settings import GatewaySettings
 from schemas.errors import SettingsError
@@ -103,11 +105,8 @@ class GatewayServer:
         Socket that listens.
     metrics
         Returns the metrics of this process, for its siblings.
-
-    Raises
-    ------
-    SettingsError
-        If the files for TLS cannot be used.
+    tls
+        Certificate and key; None: no TLS.
     """
 
     def __init__(
@@ -117,17 +116,20 @@ class GatewayServer:
         settings: GatewaySettings,
         bound: socket.socket,
         metrics: Callable[[], bytes],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._line = line
         self._metrics = metrics
         self._settings = settings
         self._bound = bound
-        connections = OpenConnections(settings.connections, settings.head_s)
+        self._tls = tls
+        connections = self._connections = OpenConnections(settings.connections, settings.head_s)
 
         class Connection(GatewayProtocol):
             others = connections
 
-        config = uvicorn.Config(
+        self._connection_type = Connection
+        config = self._config = uvicorn.Config(
             app,
             http=Connection,
             ws="none",
@@ -139,20 +141,14 @@ class GatewayServer:
             proxy_headers=False,
             timeout_keep_alive=max(1, round(settings.head_s)),
             h11_max_incomplete_event_size=_HEAD_BYTES,
-            ssl_certfile=settings.tls_certificate,
-            ssl_keyfile=settings.tls_key,
         )
         # uvicorn logs its own life, and a client that does not speak HTTP, as information and warnings.
         # The parser of forms warns of each malformed one.
         for name in ("uvicorn.error", "python_multipart"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        try:
-            config.load()
-        except OSError as error:
-            raise SettingsError(
-                f"--tls-certificate {settings.tls_certificate}, --tls-key {settings.tls_key}: {error.strerror or error}"
-            ) from error
+        config.load()
         self._server = uvicorn.Server(config)
+        self._listener: ConnectionListener | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -170,7 +166,7 @@ class GatewayServer:
 
     def stop(self) -> None:
         """Take no more requests, answer those at hand, and end. Idempotent."""
-        if not self._call(self._line.drain):
+        if not self._call(self._drain):
             return
         self._server.should_exit = True
         self._thread.join(self._settings.stop_s)
@@ -178,6 +174,11 @@ class GatewayServer:
         self._thread.join(_LAST_S)
         self._server.force_exit = True
         self._thread.join()
+
+    def _drain(self) -> None:
+        self._line.drain()
+        if self._listener is not None:
+            self._listener.close()
 
     def _call(self, work: Any) -> bool:
         loop = self._loop
@@ -197,8 +198,14 @@ class GatewayServer:
         self._line.attach(self._loop)
         siblings = self._line.siblings
         answering = None if siblings is None else await siblings.serve(self._metrics, self._line.knows)
+        self._listener = ConnectionListener(self._bound, self._connections, self._make_connection, self._tls)
         try:
-            await self._server.serve(sockets=[self._bound])
+            # Without sockets of its own: uvicorn runs the connections, and the listener accepts them.
+            await self._server.serve(sockets=[])
         finally:
+            self._listener.close()
             if answering is not None:
                 answering.close()
+
+    def _make_connection(self) -> GatewayProtocol:
+        return self._connection_type(self._config, self._server.server_state, {}, self._loop)

@@ -1,10 +1,11 @@
-"""Ten thousand connections that send nothing: the gateway stays small, and others are served."""
+"""Connections that send nothing: the gateway stays small, and others are served."""
 
 from __future__ import annotations
 
 import contextlib
 import resource
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,10 +13,15 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from infra.broker.certificates import CertificateAuthority
 from schemas import KafkaSettings
-from tests.support.gateways import GatewayProcess, ask
+from tests.support.gateways import GatewayProcess, ask, running_gateway
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
+#: Usual soft limit of open files, and a number of connections beyond it.
+USUAL_FILES, BEYOND = 1024, 1200
+#: Largest log of a gateway with too many connections, in bytes.
+LOG_BYTES = 1_000_000
 CONNECTIONS = 10_000
 #: Growth of the process, in bytes: about 20 kB for each of the 1,000 connections that it keeps.
 GROWTH_BYTES = 100 * 1024 * 1024
@@ -45,3 +51,64 @@ def test_idle_connections_cost_little(line: KafkaSettings, tmp_path: Path, many_
         assert ask(gateway.url, "GET", "/health").status == 200
         assert process.memory_info().rss - before < GROWTH_BYTES
         assert len(process.net_connections("tcp")) < 1_200
+
+
+@pytest.mark.parametrize("is_hard", [False, True], ids=["soft limit", "hard limit"])
+@pytest.mark.parametrize("has_tls", [False, True], ids=["plain", "tls"])
+def test_idle_connections_within_the_usual_limit_of_files(
+    line: KafkaSettings, tmp_path: Path, many_files: None, has_tls: bool, is_hard: bool
+) -> None:
+    """A client that does not begin its TLS handshake counts as any other."""
+    options, context = make_tls(tmp_path) if has_tls else ([], None)
+    hard = USUAL_FILES if is_hard else resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with GatewayProcess(line, tmp_path / "log", *options, open_files=(USUAL_FILES, hard)) as gateway:
+        check_idle(gateway, tmp_path / "log", context)
+        process = psutil.Process(gateway.process.pid)
+        assert len(process.net_connections("tcp")) < (800 if is_hard else 1_100)
+    text = (tmp_path / "log").read_text()
+    assert ("the limit of open files has room for 768 connections instead of 1000" in text) == is_hard
+
+
+def test_a_gateway_that_can_open_no_file_closes_idle_connections(
+    line: KafkaSettings, tmp_path: Path, many_files: None
+) -> None:
+    with GatewayProcess(line, tmp_path / "log") as gateway:
+        gateway.await_ready()
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (USUAL_FILES, hard))
+        check_idle(gateway, tmp_path / "log", None)
+    assert "a connection cannot be accepted: Too many open files" in (tmp_path / "log").read_text()
+
+
+def check_idle(gateway: GatewayProcess, log: Path, context: ssl.SSLContext | None) -> None:
+    """Open connections that stay idle; check that others are served, and that the log stays small."""
+    address = urlsplit(gateway.url)
+    assert ask(gateway.url, "GET", "/health", context=context).status == 200
+    with contextlib.ExitStack() as opened:
+        for _ in range(BEYOND):
+            opened.enter_context(socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=60))
+        for _ in range(3):
+            assert ask(gateway.url, "GET", "/health", timeout_s=5, context=context).status == 200
+    assert log.stat().st_size < LOG_BYTES
+
+
+def test_a_tls_handshake_that_does_not_come_ends_the_connection(line: KafkaSettings, tmp_path: Path) -> None:
+    (_, certificate, _, key), context = make_tls(tmp_path)
+    files = {"tls_certificate": Path(certificate), "tls_key": Path(key)}
+    with running_gateway(line, context=context, head_s=1.0, **files) as gateway:
+        address = urlsplit(gateway.url)
+        silent = socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=30)
+        with silent, contextlib.suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
+
+
+def make_tls(folder: Path) -> tuple[list[str], ssl.SSLContext]:
+    """Return the options of a gateway with TLS, and the context of its clients."""
+    authority = CertificateAuthority("plant-ca")
+    issued = authority.issue("gateway", ["127.0.0.1"])
+    certificate, key = folder / "chain.pem", folder / "key.pem"
+    certificate.write_bytes(issued.certificate)
+    key.touch(0o600)
+    key.write_bytes(issued.key)
+    trusting = ssl.create_default_context(cadata=authority.certificate.decode())
+    return ["--tls-certificate", str(certificate), "--tls-key", str(key)], trusting

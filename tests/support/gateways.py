@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import resource
 import ssl
 import subprocess
 import threading
@@ -128,15 +129,35 @@ def running_gateway(
 
 
 class GatewayProcess:
-    """Process of `inspection gateway`, with its log in a file."""
+    """Process of `inspection gateway`, with its log in a file.
 
-    def __init__(self, kafka: KafkaSettings, log: Path, *options: str, port: int = 0) -> None:
+    Parameters
+    ----------
+    open_files
+        Soft and hard limit of its open files; None: those of the test.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        log: Path,
+        *options: str,
+        port: int = 0,
+        open_files: tuple[int, int] | None = None,
+    ) -> None:
         self._log = log
         place = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix, "--port", str(port)]
+        ends_with_parent = end_with_parent()
+
+        def prepare() -> None:
+            ends_with_parent()
+            if open_files is not None:
+                resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
+
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 inspection_command("gateway", *place, *options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=out, preexec_fn=end_with_parent(), text=True,
+                stderr=out, preexec_fn=prepare, text=True,
             )  # fmt: skip
         wait_until(lambda: self.process.poll() is not None or self._found())
         assert self.process.poll() is None, log.read_text()
