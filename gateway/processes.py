@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -22,13 +24,15 @@ from gateway.report import GatewayReport
 from gateway.run import run_gateway
 from gateway.server import bind, url_of
 from gateway.settings import GatewaySettings, default_instance
-from gateway.siblings import Siblings
+from gateway.siblings import Siblings, require_short
 from schemas.settings import KafkaSettings
-from transport.child_process import ChildFailed, ChildFailure, child_of
+from transport.child_process import ChildFailed, ChildFailure, child_of, tell
 from transport.logs import set_up_logging
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1
+#: Time of a process to close its clients of Kafka, after it has answered the requests at hand, in seconds.
+_CLOSED_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,16 @@ def run_processes(
     Raises
     ------
     SettingsError
-        If the address cannot be used.
+        If the address or the folder of temporary files cannot be used.
     ChildFailed
-        If a process ended; the text is its error.
+        If a process ended, or does not end after the stop; the text is its error.
     """
     # A bound socket that does not listen keeps the port, and gets no connections.
     with (
         tempfile.TemporaryDirectory(prefix="inspection-gateway-") as folder,
         bind(replace(settings, instance=settings.instance or "unused", reuse_port=True)) as place,
     ):
+        require_short(Path(folder))
         host, port = place.getsockname()[:2]
         instance = settings.instance or default_instance(port)
         url = url_of(place, settings)
@@ -105,9 +110,12 @@ def run_processes(
             if has_failed:
                 log.error("a process has ended, ending the others")
         finally:
-            _stop(children)
+            killed = _stop(children, settings.stop_s + _CLOSED_S)
     if has_failed:
         raise _failure(children)
+    if killed:
+        numbers = ", ".join(str(child.number) for child in killed)
+        raise ChildFailed(f"these processes of the gateway did not end in time and were killed: {numbers}", 1)
     return GatewayReport.of([child.report for child in children if child.report is not None])
 
 
@@ -125,16 +133,27 @@ def _start(kafka: KafkaSettings, settings: GatewaySettings, siblings: Siblings) 
     return _Child(siblings.number, process, ours)
 
 
-def _stop(children: list[_Child]) -> None:
-    """Ask all processes to end, and wait until they have answered what is at hand."""
+def _stop(children: list[_Child], within_s: float) -> list[_Child]:
+    """Ask all processes to end, and wait until they have answered what is at hand.
+
+    A process that does not end in time, as one that is frozen, is killed; return those.
+    """
     for child in children:
         if child.process.is_alive():
             child.process.terminate()
+    killed = []
+    until_s = time.monotonic() + within_s
     for child in children:
         while child.process.is_alive():
             child.process.join(_POLL_S)
             child.read_messages()  # a process waits until its last message is read
+            if time.monotonic() >= until_s and child.process.is_alive():
+                log.error("process %d does not end, killing it", child.number)
+                child.process.kill()
+                child.process.join()
+                killed.append(child)
         child.read_messages()
+    return killed
 
 
 def _failure(children: list[_Child]) -> ChildFailed:
@@ -151,5 +170,10 @@ def _run_child(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     set_up_logging(level, f"gateway {siblings.number}")
-    with child_of(pipe):
-        pipe.send(run_gateway(kafka, settings, stop, lambda _url: pipe.send(_Ready()), siblings=siblings))
+    try:
+        with child_of(pipe):
+            tell(pipe, run_gateway(kafka, settings, stop, lambda _url: tell(pipe, _Ready()), siblings=siblings))
+    finally:
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():  # it was killed, and left the sockets of its processes
+            shutil.rmtree(siblings.folder, ignore_errors=True)

@@ -13,19 +13,15 @@ from gateway.line import GatewayLine
 from gateway.metrics import GatewayMetrics
 from gateway.open_files import RESERVED, room_for
 from gateway.report import GatewayReport
-from gateway.server import GatewayServer, is_loopback, listen, url_of
+from gateway.server import GatewayDied, GatewayServer, is_loopback, listen, url_of
 from gateway.settings import GatewaySettings, default_instance
 from gateway.siblings import Siblings
 from gateway.tls import server_context
-from schemas.errors import InspectionError, SettingsError
+from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.2
-
-
-class GatewayDied(InspectionError):
-    """Gateway that ended without being asked to."""
 
 
 def run_gateway(
@@ -52,7 +48,7 @@ def run_gateway(
     BrokerUnavailable, TopicMissing, NotAuthorised, RegistryError
         If the line is not there at the start.
     GatewayDied
-        If a thread of the gateway ended.
+        If the server cannot start, or if a thread of the gateway ended.
     """
     clients = Clients() if settings.tokens is None else read_clients(settings.tokens, settings.station)
     tls = server_context(settings)

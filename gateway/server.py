@@ -19,7 +19,7 @@ from gateway.line import GatewayLine
 from gateway.listener import ConnectionListener
 from gateway.protocol import GatewayProtocol, OpenConnections
 from gateway.settings import GatewaySettings
-from schemas.errors import SettingsError
+from schemas.errors import InspectionError, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,10 @@ _BACKLOG = 1024
 _STARTED_S = 0.01
 #: Time for answers to reach their clients after the last one was made, in seconds.
 _LAST_S = 2.0
+
+
+class GatewayDied(InspectionError):
+    """Gateway that did not start, or ended without being asked to."""
 
 
 def listen(settings: GatewaySettings) -> socket.socket:
@@ -151,6 +155,7 @@ class GatewayServer:
         self._listener: ConnectionListener | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     @property
@@ -159,10 +164,18 @@ class GatewayServer:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Start the server; on return it answers."""
+        """Start the server; on return it answers.
+
+        Raises
+        ------
+        GatewayDied
+            If it cannot start.
+        """
         self._thread.start()
         while self.is_running and not self._server.started:
             self._started.wait(_STARTED_S)
+        if not self._server.started:
+            raise GatewayDied(f"the HTTP server cannot start: {self._error}") from self._error
 
     def stop(self) -> None:
         """Take no more requests, answer those at hand, and end. Idempotent."""
@@ -191,7 +204,12 @@ class GatewayServer:
         return True
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            if self._server.started:
+                log.exception("the HTTP server has ended")
+            self._error = error
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -12,13 +12,35 @@ only the process that published a frame knows it. ``/metrics`` shows the figures
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from schemas.errors import SettingsError
+from schemas.text import shown
+
 #: A sibling that does not answer within this time, in seconds, is left out.
 _ANSWER_S = 1.0
 _LONGEST_LINE = 4096
+#: Longest path of a Unix socket that every system takes, in bytes.
+_LONGEST_PATH = 103
+
+
+def require_short(folder: Path) -> None:
+    """Check that the paths of sockets in a folder are not too long.
+
+    Raises
+    ------
+    SettingsError
+        If they are too long.
+    """
+    size = len(os.fsencode(folder / "99.sock"))
+    if size > _LONGEST_PATH:
+        raise SettingsError(
+            f"TMPDIR: a socket in {shown(folder.parent)} would have a path of {size} bytes, more than {_LONGEST_PATH}; "
+            "name a shorter folder, as in TMPDIR=/tmp"
+        )
 
 
 class Siblings:
@@ -33,7 +55,7 @@ class Siblings:
     """
 
     def __init__(self, folder: Path, number: int, count: int) -> None:
-        self._folder = folder
+        self.folder = folder
         self.number = number
         self._others = [other for other in range(count) if other != number]
 
@@ -62,7 +84,7 @@ class Siblings:
         return await asyncio.start_unix_server(answer, self._path(self.number), limit=_LONGEST_LINE)
 
     def _path(self, number: int) -> str:
-        return str(self._folder / f"{number}.sock")
+        return str(self.folder / f"{number}.sock")
 
     async def metrics(self) -> dict[str, str]:
         """Return the metrics of the others, by number; those that do not answer are left out."""

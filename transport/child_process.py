@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -33,6 +33,12 @@ class ChildFailure:
         return ChildFailed(self.text, self.status)
 
 
+def tell(pipe: Connection, message: object) -> None:
+    """Send a message to the parent; nothing happens if the parent has gone."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        pipe.send(message)
+
+
 @contextmanager
 def child_of(pipe: Connection) -> Iterator[None]:
     """Run the block in a process that a parent has started.
@@ -55,7 +61,7 @@ def child_of(pipe: Connection) -> Iterator[None]:
     try:
         yield
     except InspectionError as error:
-        pipe.send(ChildFailure(str(error), error.exit_code))
+        tell(pipe, ChildFailure(str(error), error.exit_code))
         raise SystemExit(error.exit_code) from None
 
 

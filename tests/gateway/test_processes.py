@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.processes import run_processes
+from gateway.settings import GatewaySettings
 from gateway.siblings import Siblings
 from schemas import Frame, KafkaSettings
+from schemas.errors import SettingsError
 from tests.support.answering import answering_worker
 from tests.support.gateways import PATIENCE_S, Answer, GatewayProcess, ask, wait_until
 
@@ -73,19 +78,61 @@ def test_keys_and_open_frames_are_those_of_all_processes(line: KafkaSettings, tm
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+@pytest.fixture
+def short_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Folder of temporary files with a short path: paths of sockets are short."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
+def children_of(gateway: GatewayProcess) -> list[psutil.Process]:
+    found = psutil.Process(gateway.process.pid).children()
+    return [child for child in found if "spawn_main" in " ".join(child.cmdline())]
+
+
 @pytest.mark.long
 @pytest.mark.broker
 @pytest.mark.parametrize("is_parent", [False, True], ids=["one of them", "the command"])
-def test_processes_end_together(line: KafkaSettings, tmp_path: Path, is_parent: bool) -> None:
+def test_processes_end_together(line: KafkaSettings, tmp_path: Path, short_folder: Path, is_parent: bool) -> None:
     with GatewayProcess(line, tmp_path / "log", "--processes", "2") as gateway:
-        parent = psutil.Process(gateway.process.pid)
-        children = [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
+        children = children_of(gateway)
         assert len(children) == 2
-        (parent if is_parent else children[0]).send_signal(signal.SIGKILL)
+        assert len(list(short_folder.glob("inspection-gateway-*/*.sock"))) == 2
+        (psutil.Process(gateway.process.pid) if is_parent else children[0]).send_signal(signal.SIGKILL)
         assert gateway.process.wait(PATIENCE_S) != 0
         wait_until(lambda: not any(child.is_running() for child in children))
+    text = (tmp_path / "log").read_text()
+    assert "Traceback" not in text
+    assert list(short_folder.iterdir()) == []
     if not is_parent:
-        assert "error: process 0 of the gateway ended with status -9" in (tmp_path / "log").read_text()
+        assert "error: process 0 of the gateway ended with status -9" in text
+
+
+@pytest.mark.long
+@pytest.mark.broker
+def test_a_process_that_is_frozen_does_not_stop_the_end(line: KafkaSettings, tmp_path: Path) -> None:
+    with GatewayProcess(line, tmp_path / "log", "--processes", "2") as gateway:
+        children = children_of(gateway)
+        try:
+            children[1].send_signal(signal.SIGSTOP)
+            gateway.process.terminate()
+            assert gateway.process.wait(60) == 1
+            assert not any(child.is_running() for child in children)
+        finally:
+            if children[1].is_running():
+                children[1].kill()
+    error = "error: these processes of the gateway did not end in time and were killed: 1"
+    assert error in " ".join((tmp_path / "log").read_text().split())
+
+
+def test_a_long_path_of_temporary_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with pytest.raises(SettingsError, match=r"TMPDIR: a socket in .* bytes, more than 103"):
+        run_processes(KafkaSettings("127.0.0.1:1", "none"), GatewaySettings(port=0), 2, threading.Event())
+    assert list(long.iterdir()) == []
 
 
 @pytest.mark.long

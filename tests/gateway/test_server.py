@@ -1,12 +1,17 @@
-"""Socket of the server, without Kafka."""
+"""Socket and start of the server, without Kafka."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
+from typing import Any
 
-from gateway.server import listen
+import pytest
+
+from gateway.server import GatewayDied, GatewayServer, listen
 from gateway.settings import GatewaySettings
+from gateway.siblings import Siblings
 
 
 def test_an_answer_does_not_wait_for_an_acknowledgement_of_its_head() -> None:
@@ -30,3 +35,20 @@ def test_an_answer_does_not_wait_for_an_acknowledgement_of_its_head() -> None:
             return bool(answer)
 
     assert asyncio.run(has_no_delay())
+
+
+def test_a_server_that_cannot_start_says_so(tmp_path: Path) -> None:
+    class Line:
+        siblings = Siblings(tmp_path / "none", 0, 2)
+        knows = drain = give_up = None
+
+        def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+            pass
+
+    line: Any = Line()
+    settings = GatewaySettings(port=0)
+    with listen(settings) as bound:
+        server = GatewayServer(line, line, settings, bound, lambda: b"")
+        with pytest.raises(GatewayDied, match=r"the HTTP server cannot start: .*No such file or directory"):
+            server.start()
+        server.stop()
