@@ -14,6 +14,7 @@ from gateway.json_body import read_json
 from gateway.line import GatewayLine
 from gateway.outcome import decision_values
 from gateway.problems import Problem
+from gateway.query import query_items
 from operations.labels.make import MAX_NAME, LabelError, camera_of, make_label
 from operations.labels.publish import publish_labels
 from schemas.avro_values import as_values
@@ -50,10 +51,9 @@ class RecordRequests:
     async def get_decisions(self, request: Request) -> Response:
         """Answer ``GET /v1/decisions``: the decisions of the last minutes on a part, of all cameras."""
         self._line.clients.of(request.headers.get("authorization")).require("read")
-        unknown = set(request.query_params) - {"part_id"}
-        part_ids = request.query_params.getlist("part_id")
-        part_id = real_part_id(part_ids[0]) if len(part_ids) == 1 else None
-        if unknown or part_id is None:
+        query = query_items(request)
+        part_id = real_part_id(query[0][1]) if [name for name, _ in query] == ["part_id"] else None
+        if part_id is None:
             raise Problem("bad-request", "say which part: /v1/decisions?part_id=P-77, and nothing else")
         self._line.require_line()
         found = self._line.reader.index.of_part(part_id, MOST_DECISIONS)
