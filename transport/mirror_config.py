@@ -23,6 +23,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _LOGIN = "org.apache.kafka.common.security"
 _MODULES = {"PLAIN": "plain.PlainLoginModule", "SCRAM-SHA-256": "scram.ScramLoginModule"}
 _MODULES["SCRAM-SHA-512"] = _MODULES["SCRAM-SHA-256"]
+#: Remedy that names a file which this configuration does not read.
+_OTHER_FILE = re.compile(r"; [^;]*\bINSPECTION_KAFKA_(?:KEY_PASSWORD|CLIENT_SECRET)_FILE\b[^;]*")
 _PROVIDERS = "org.apache.kafka.common.config.provider"
 #: Room for the largest dead letter and the headers that Kafka adds.
 _MAX_REQUEST_BYTES = max(topic.max_message_bytes for topic in MIRRORED) + 64 * 1024
@@ -125,17 +127,26 @@ def mirror_config(
         f"config.providers.file.class = {_PROVIDERS}.FileConfigProvider",
         f"config.providers.directory.class = {_PROVIDERS}.DirectoryConfigProvider",
     ]
-    for site in (line, centre):
-        lines += [f"{site.name}.{key} = {value}" for key, value in _client(site)]
+    for site, option in ((line, "--line"), (centre, "--centre")):
+        lines += [f"{site.name}.{key} = {value}" for key, value in _client(site, option)]
     return "\n".join(lines) + "\n"
 
 
-def _client(site: MirrorSite) -> Iterator[tuple[str, str]]:
-    """Yield the settings of a site in the names of Java's clients; secrets are references to their files."""
+def _loaded(site: MirrorSite, option: str) -> dict[str, str]:
+    """Return the settings of a site. Errors name the options of the command, not variables that it does not read."""
     env = {"INSPECTION_KAFKA_CONFIG": str(site.client_file)}
     if site.password_file is not None:
         env["INSPECTION_KAFKA_PASSWORD_FILE"] = str(site.password_file)
-    settings = load_client_config(env)
+    try:
+        return load_client_config(env)
+    except SettingsError as error:
+        text = _OTHER_FILE.sub("", str(error)).replace("INSPECTION_KAFKA_PASSWORD_FILE", f"{option}-password-file")
+        raise SettingsError(text.replace("INSPECTION_KAFKA_CONFIG", option)) from error
+
+
+def _client(site: MirrorSite, option: str) -> Iterator[tuple[str, str]]:
+    """Yield the settings of a site in the names of Java's clients; secrets are references to their files."""
+    settings = _loaded(site, option)
     path = site.client_file.absolute()
     written = {each.key: each for each in parse_properties(path.read_text(encoding="utf-8-sig"), path)}
     if "bootstrap.servers" not in settings:

@@ -127,6 +127,39 @@ def test_refusals_are_one_line(files: Path, name: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_remedies_name_the_options_of_the_command(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = {key: value for key, value in SCRAM.items() if key != "sasl.password"}
+    other = site(files, "other", PLAIN)
+
+    def refusal(line: MirrorSite, centre: MirrorSite) -> str:
+        with pytest.raises(SettingsError) as caught:
+            mirror_config(line, centre, "inspection")
+        assert "INSPECTION_" not in str(caught.value)
+        return str(caught.value)
+
+    bare = site(files, "bare", without)
+    # The variable of other commands counts for one cluster, and this command has two.
+    monkeypatch.setenv("INSPECTION_KAFKA_PASSWORD_FILE", str(site(files, "any", without, SECRET).password_file))
+    assert "sasl.password is missing; --line-password-file may name a file that has it" in refusal(bare, other)
+    assert "sasl.password is missing; --centre-password-file may name a file" in refusal(other, bare)
+    twice = site(files, "twice", SCRAM, SECRET)
+    assert "the same secret is in the file that --line-password-file names" in refusal(twice, other)
+    assert "the same secret is in the file that --centre-password-file names" in refusal(other, twice)
+    backslash = site(files, "backslash", {**SCRAM, "sasl.password": "a\\\\b"})
+    assert "a file of its own and name the file in --centre-password-file" in refusal(other, backslash)
+    mutual = {
+        "bootstrap.servers": "line:9093", "security.protocol": "SSL", "ssl.ca.location": "ca.pem",
+        "ssl.certificate.location": "client.pem", "ssl.key.location": "client.key", "ssl.key.password": "a\\\\b",
+    }  # fmt: skip
+    assert "it has a backslash" in refusal(site(files, "mutual", mutual), other)
+    tokens = {
+        "bootstrap.servers": "line:9093", "security.protocol": "SASL_SSL", "ssl.ca.location": "ca.pem",
+        "sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "oidc", "sasl.oauthbearer.client.id": "x",
+    }  # fmt: skip
+    assert "client.secret is missing" in refusal(site(files, "tokens", tokens), other)
+    assert refusal(MirrorSite("none", files / "none"), other).startswith(f"--line={files}/none: No such file")
+
+
 def test_a_line_break_behind_a_password_is_refused(files: Path) -> None:
     lines = {key: value for key, value in SCRAM.items() if key != "sasl.password"}
     with pytest.raises(SettingsError, match="line break"):
