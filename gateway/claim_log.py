@@ -109,9 +109,8 @@ class ClaimLog(OwnClaims):
             self._write(claim)
             await asyncio.wait_for(future, max(0.0, until_s - self._clock.monotonic_s()))
         except (BufferError, KafkaException) as error:
-            raise Problem(
-                "broker-away", f"Kafka does not take the key: {error}", retry_after_s=1, instance=claim.frame_id
-            ) from None
+            detail = f"Kafka does not take the key: {_text(error)}"
+            raise Problem("broker-away", detail, retry_after_s=1, instance=claim.frame_id) from None
         except TimeoutError:
             self._release(claim)  # it may be written yet
             raise Problem("deadline-exceeded", "Kafka did not take the key in time", instance=claim.frame_id) from None
@@ -125,7 +124,7 @@ class ClaimLog(OwnClaims):
         try:
             self._write(self._released(claim))
         except (BufferError, KafkaException) as error:  # another gateway replaces the claim when it is overdue
-            self._limited.warning("release", f"{self._kafka.http_keys}: a key is not released: {error}")
+            self._limited.warning("release", f"{self._kafka.http_keys}: a key is not released: {_text(error)}")
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
@@ -168,3 +167,7 @@ class ClaimLog(OwnClaims):
 
     def _on_error(self, error: KafkaError) -> None:
         self._limited.warning("kafka", error.str())
+
+
+def _text(error: BufferError | KafkaException) -> str:
+    return error.args[0].str() if isinstance(error, KafkaException) else str(error)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.bodies import drain
 from gateway.metrics import GatewayMetrics
 from gateway.problems import Problem
+from gateway.request_target import in_origin_form
 
 
 class Door:
@@ -18,6 +19,7 @@ class Door:
 
     - Without tokens it refuses requests that a page in a browser could send: those with another site's ``Origin``, or
       with a ``Host`` that is not a name of this machine.
+    - It accepts a target in absolute form, before all else.
     - It reads the rest of a refused body, so that the client sees the answer.
     - It sets headers that all answers have, and counts the answers.
 
@@ -36,6 +38,7 @@ class Door:
         """Handle a request."""
         if scope["type"] != "http":
             return
+        scope = in_origin_form(scope)
         is_complete = False
 
         async def receive_and_note() -> Message:

@@ -53,7 +53,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "overloaded": (503, "Too many requests at once"),
     "would-be-late": (503, "The decision would be late"),
     "no-worker": (503, "No worker answers"),
-    "broker-away": (503, "Kafka cannot be reached"),
+    "broker-away": (503, "Kafka is unreachable, or refuses the request"),
     "not-ready": (503, "The gateway is starting"),
     "draining": (503, "The gateway is stopping"),
     "deadline-exceeded": (504, "No decision in time"),

@@ -84,6 +84,24 @@ def test_a_gateway_has_a_principal_of_its_own(
     assert "idempotency keys hold in this gateway only, other gateways do not know them: the user may" in caplog.text
 
 
+def test_a_right_that_is_withdrawn_is_named(secured: SecuredBroker, unique: str, image: bytes) -> None:
+    secured.create_topics(unique)
+    kafka = secured.settings(unique, secured.properties(STRANGER))
+    read = [
+        *((ResourceType.TOPIC, name, AclOperation.READ) for name in (kafka.decisions, kafka.http_keys)),
+        *((ResourceType.GROUP, name, AclOperation.DESCRIBE) for name in ("unused-", "inspection-reader")),
+    ]
+    write = [(ResourceType.TOPIC, name, AclOperation.WRITE) for name in (kafka.frames, kafka.http_keys)]
+    secured.allow(*read, *write)
+    with running_gateway(kafka) as gateway:
+        secured.allow(*read)
+        for headers, what in (({}, "accept the frame"), ({"Idempotency_Key": "k"}, "take the key")):
+            answer = gateway.inspect(image, **headers)
+            assert (answer.status, answer.json["title"]) == (503, "Kafka is unreachable, or refuses the request")
+            assert what in answer.json["detail"]
+            assert answer.json["detail"].endswith(": Broker: Topic authorization failed")
+
+
 def test_without_its_packages_the_command_names_the_extra() -> None:
     code = "import sys; sys.modules['starlette'] = None; from infra.cli.root import main; main()"
     done = subprocess.run(

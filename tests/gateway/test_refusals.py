@@ -104,6 +104,9 @@ LOW = {**JPEG, "Prefer": "respond-async"}
         ("GET", "/v3", None, {}, "not-found"),
         ("GET", "/health/", None, {}, "not-found"),
         ("GET", "/health", None, {"Host": "evil.example"}, "forbidden"),
+        ("GET", "http://evil.example/health", None, {"Host": "127.0.0.1"}, "forbidden"),
+        ("GET", "http://user@127.0.0.1/health", None, {"Host": "127.0.0.1"}, "not-found"),
+        ("GET", "http://127.0.0.1/v3", None, {}, "not-found"),
         ("POST", "/v1/inspections", b"x", {**JPEG, "Origin": "https://evil.example"}, "forbidden"),
         ("POST", "/v1/inspections", b"x", {**JPEG, "Origin": "null"}, "forbidden"),
     ],
@@ -117,6 +120,12 @@ def test_every_refusal_is_a_problem(
     assert answer.json["status"] == answer.status
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert ("allow" in answer.headers) == (answer.status == 405)
+
+
+def test_a_target_in_absolute_form_is_a_path(gateway: RunningGateway) -> None:
+    for path, word in (("/health", b"true"), ("", b"<html"), ("/v1/decisions?part_id=P%201", b"decisions")):
+        answer = gateway.ask("GET", gateway.url.replace("http", "HTTP") + path, Host="evil.example")
+        assert (answer.status, word in answer.data) == (200, True)
 
 
 def test_too_many_pixels_are_refused_by_the_header(gateway: RunningGateway) -> None:
