@@ -102,6 +102,20 @@ def test_a_tls_handshake_that_does_not_come_ends_the_connection(line: KafkaSetti
             assert silent.recv(1) == b""
 
 
+def test_clients_that_do_not_answer_the_end_of_tls_keep_nobody_out(line: KafkaSettings, tmp_path: Path) -> None:
+    (_, certificate, _, key), context = make_tls(tmp_path)
+    files = {"tls_certificate": Path(certificate), "tls_key": Path(key)}
+    few = 5
+    with running_gateway(line, context=context, connections=few, **files) as gateway, contextlib.ExitStack() as opened:
+        address = urlsplit(gateway.url)
+        for _ in range(few):
+            plain = socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=30)
+            client = opened.enter_context(context.wrap_socket(plain, server_hostname=address.hostname))
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert ask(gateway.url, "GET", "/health", timeout_s=5, context=context).status == 200
+
+
 def make_tls(folder: Path) -> tuple[list[str], ssl.SSLContext]:
     """Return the options of a gateway with TLS, and the context of its clients."""
     authority = CertificateAuthority("plant-ca")
