@@ -43,6 +43,7 @@ from producers.client import make_producer
 from producers.message import Message, PublishedFrame
 from producers.moving import Moving, SentAlone, in_flight
 from producers.options import PublisherOptions
+from producers.sender_thread import check_running, start_threads
 from producers.spool import LazySpool, Spool, SpoolOptions
 from producers.spool.record import FrameKey
 from producers.spool_drain import SpoolDrain
@@ -126,25 +127,15 @@ class KafkaSender:
         self._lock = threading.RLock()
         self._moving: dict[FrameKey, Moving] = {}
         self._spool = SpoolDrain(
-            spool,
-            spool_options,
-            self._moving,
-            started_at_us=started_at_us,
-            counters=counters,
-            clock=clock,
-            warn=self._warn,
-            on_change=self._on_change,
-        )
+            spool, spool_options, self._moving, started_at_us=started_at_us, counters=counters, clock=clock,
+            warn=self._warn, on_change=self._on_change,
+        )  # fmt: skip
         self._room = threading.Event()
         self._stopped = threading.Event()
         self._make_producer = partial(make_producer, kafka, options, self._on_error, batch_bytes)
         self._producer = self._make_producer()
-        self._threads = [
-            threading.Thread(target=work, name=f"{what} {camera}", daemon=True)
-            for what, work in (("send", self._send_all), ("poll", self._poll_all))
-        ]
-        for thread in self._threads:
-            thread.start()
+        work = {f"send {camera}": self._send_all, f"poll {camera}": self._poll_all}
+        self._threads = start_threads(work, self._close_queue)
 
     @property
     def unreachable(self) -> bool:
@@ -156,6 +147,10 @@ class KafkaSender:
         """Number of frames on disk without an acknowledgement."""
         with self._lock:
             return len(self._spool)
+
+    def check_running(self) -> None:
+        """Raise `SenderStopped` if a thread of the sender has ended by an error."""
+        check_running(self._threads)
 
     def offer(self, message: Message) -> bool:
         """Accept a frame for sending; return False if it was dropped at once, and counted.
@@ -363,8 +358,7 @@ class KafkaSender:
 
         Frames that are not acknowledged go to the spool; without a spool they are dropped and counted.
         """
-        for message in self._queue.close():
-            self._store_or_drop(message, *_CLOSED)
+        self._close_queue()
         self._threads[0].join()
         for message in self._alone.close():
             self._store_or_drop(message, *_CLOSED)
@@ -379,6 +373,10 @@ class KafkaSender:
         with self._lock:
             self._spool.close()
         self._limited.flush()
+
+    def _close_queue(self) -> None:
+        for message in self._queue.close():
+            self._store_or_drop(message, *_CLOSED)
 
     def record_loss(self, sequence: int) -> None:
         """Record on disk a frame of this start that was dropped and counted before it was offered."""

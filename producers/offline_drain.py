@@ -40,6 +40,8 @@ def drain_spool(
         If the camera's publisher runs: it drains the spool itself.
     SpoolUnwritable
         If the disk does not take the deletions.
+    SenderStopped
+        If a fault of the program has ended the sending.
     """
     require_topics(kafka, [kafka.frames])
     options = SpoolOptions(directory=file.path.parent.parent)
@@ -59,8 +61,10 @@ def drain_spool(
     left = 0
     try:
         while (left := sender.backlog) and time.monotonic() < deadline_s:
+            sender.check_running()
             on_left(left)
             time.sleep(_POLL_S)
+        sender.check_running()
         left = sender.backlog
         on_left(left)
     finally:

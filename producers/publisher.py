@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +17,7 @@ from producers.frame_limit import FrameLimit
 from producers.kafka_sender import KafkaSender
 from producers.message import PublishedFrame, make_message
 from producers.options import CameraIdentity, PublisherOptions
+from producers.sender_thread import SenderStopped
 from producers.spool import LazySpool, SpoolOptions, spool_path
 from producers.stats import DropReason, FailReason, PublisherCounters, PublisherMetrics, PublisherStats
 from schemas.clock import Clock, SystemClock
@@ -149,7 +151,13 @@ class FramePublisher:
         """Publish a capture; return its frame id, or None if it was dropped at once.
 
         With the policy ``block`` this call waits for room. Every capture is counted, and so is its outcome.
+
+        Raises
+        ------
+        SenderStopped
+            If a fault of the program has ended the sending.
         """
+        self._sender.check_running()
         taken_s = self._clock.monotonic_s()
         captured_at_us = capture.captured_at_us if capture.captured_at_us is not None else self._clock.utc_us()
         sequence = self._counters.capture(captured_at_us)
@@ -208,9 +216,11 @@ class FramePublisher:
         """
         self._closing.set()
         deadline_s = time.monotonic() + timeout_s
-        while self.flush(_POLL_S) and time.monotonic() < deadline_s:
-            if self._sender.unreachable and not self._counters.wait_settled(0):
-                break
+        with suppress(SenderStopped):  # there is nothing to wait for then
+            while self.flush(_POLL_S) and time.monotonic() < deadline_s:
+                self._sender.check_running()
+                if self._sender.unreachable and not self._counters.wait_settled(0):
+                    break
         self._sender.close()
         return self.stats()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -10,9 +11,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from producers.spool.damage import (
+    CREATE,
+    DAMAGED,
+    PAGE_BYTES,
+    SIZE,
+    DamagedFile,
+    check_index,
+    check_schema,
+    code_of,
+    connect,
+    has_spool_header,
+)
 from producers.spool.errors import SpoolUnwritable
 from producers.spool.options import Sync
-from producers.spool.repair import CREATE, count, move_aside, rescue
+from producers.spool.repair import count, move_aside, put_back, rescue
 from producers.spool.reserve import Reserve
 from schemas.private_files import open_private
 
@@ -20,15 +33,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Codes of SQLite for a file that is itself damaged.
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 #: Codes of SQLite for a disk without room.
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 #: Number of pages at which SQLite empties its log into the file. The reserve is twice as large: on a full disk the log
 #: can grow by the same size again before an append fails.
 _LOG_PAGES = 32
-_PAGE_BYTES = 16384
-_RESERVE_BYTES = 2 * _LOG_PAGES * _PAGE_BYTES
+_RESERVE_BYTES = 2 * _LOG_PAGES * PAGE_BYTES
 #: Most steps of `_LOG_PAGES` in which free pages of the file go back to a full disk.
 _VACUUM_STEPS = 32
 #: An empty file that is larger than this, in bytes, is shrunk.
@@ -57,6 +67,8 @@ class SpoolDatabase:
         self.lock = threading.RLock()
         self._reserve = Reserve(path.with_suffix(".reserve"))
         self._reserve_bytes = _RESERVE_BYTES
+        #: The file is not open, and the next step opens it.
+        self._must_open = True
         #: Totals of the frames in the file, updated by the steps. `losses` counts the frames found damaged since it was
         #: last set to 0.
         self.frames = self.bytes = self.losses = 0
@@ -79,7 +91,8 @@ class SpoolDatabase:
             except SpoolUnwritable as error:
                 log.error("%s; not in its counts: %d dropped frames", error, sum(n for n, _ in self.refused.values()))
             finally:
-                self.db.close()
+                self._close()
+                self._must_open = False
 
     def make_room(self, size_bytes: int) -> None:
         """Take the reserve that a frame of this size needs.
@@ -105,6 +118,8 @@ class SpoolDatabase:
         with self.lock:
             tried: set[str] = set()
             while True:
+                if self._must_open:
+                    self._open()
                 before = self.frames, self.bytes
                 try:
                     self.db.execute("BEGIN IMMEDIATE")
@@ -114,10 +129,9 @@ class SpoolDatabase:
                     self.db.execute("COMMIT")
                 except sqlite3.DatabaseError as error:
                     self._rollback(before)
-                    code = error.sqlite_errorcode & 0xFF
-                    if code in _DAMAGED and "repair" not in tried:
+                    code = code_of(error)
+                    if code in DAMAGED and "repair" not in tried:
                         tried.add("repair")
-                        self.db.close()
                         self._repair()
                     elif code in _FULL and writes and "relieve" not in tried:
                         tried.add("relieve")
@@ -152,16 +166,20 @@ class SpoolDatabase:
             os.close(open_private(self._path, os.O_RDWR | os.O_CREAT))
         except OSError as error:
             raise SpoolUnwritable(f"the spool {self._path} cannot be opened: {error.strerror or error}") from error
-        self.db = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
         try:
+            if not has_spool_header(self._path):
+                raise DamagedFile("it has not the header of a spool")
+            self.db = connect(self._path)
+            self._must_open = False
             self.db.executescript(
-                f"""PRAGMA page_size = {_PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
+                f"""PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
                 PRAGMA synchronous = {self._sync.upper()}; PRAGMA journal_size_limit = 8388608;
                 PRAGMA wal_autocheckpoint = {_LOG_PAGES}; {CREATE}"""
             )
-        except sqlite3.DatabaseError as error:
-            self.db.close()
-            if error.sqlite_errorcode & 0xFF in _DAMAGED:
+            check_schema(self.db)
+        except (sqlite3.DatabaseError, OSError) as error:
+            self._close()
+            if isinstance(error, sqlite3.DatabaseError) and code_of(error) in DAMAGED:
                 self._repair()
             else:
                 raise SpoolUnwritable(f"the spool {self._path} cannot be opened: {error}") from error
@@ -191,15 +209,31 @@ class SpoolDatabase:
         except sqlite3.Error:
             log.debug("rollback of %s", self._path, exc_info=True)
 
+    def _close(self) -> None:
+        if not self._must_open:
+            self._must_open = True
+            self.db.close()
+
     def _repair(self) -> None:
+        self._close()
         before = self.frames
-        aside = move_aside(self._path)
-        self._open()
-        rescued, lost = rescue(aside, self.db)
-        self._load()
+        aside: Path | None = None
+        try:
+            aside = move_aside(self._path)
+            self._open()
+            rescued, lost = rescue(aside, self.db)
+            self._load()
+        except (sqlite3.Error, OSError, SpoolUnwritable) as error:
+            # Without room for the copy the file stays as it was, and the next step tries again.
+            self._close()
+            self.frames = before
+            if aside is not None:
+                with contextlib.suppress(OSError):
+                    put_back(aside, self._path)
+            raise SpoolUnwritable(f"the spool {self._path} is damaged and cannot be repaired: {error}") from error
         # If the counts cannot be read, only the number that this process knew is known. If it knew no frames, one lost
         # frame is counted, because something is lost.
-        lost = max(before - rescued, lost if lost is not None else 1 if not before else 0)
+        lost = max(0, before - rescued, lost if lost is not None else 1 if not before else 0)
         self.losses += lost
         log.error(
             "the spool %s was damaged: %d frames rescued, %d lost, the file is kept as %s",
@@ -207,7 +241,8 @@ class SpoolDatabase:
         )  # fmt: skip
 
     def _load(self) -> None:
-        row = self.db.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM frames").fetchone()
+        check_index(self.db)
+        row = self.db.execute(f"SELECT count(*), coalesce(sum({SIZE}), 0) FROM frames NOT INDEXED").fetchone()
         self.frames, self.bytes = int(row[0]), int(row[1])
 
     def _write_refused(self) -> None:

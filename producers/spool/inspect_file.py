@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from producers.spool.damage import LOWEST_KEY, SIZE, check_index, code_of, connect, frame_at, is_count, keys_in_order
 from producers.spool.errors import SpoolUnwritable
 from producers.spool.record import FrameKey, SpooledFrame
 from producers.spool.repair import COUNTS
@@ -17,6 +18,8 @@ from producers.spool.repair import COUNTS
 #: Number of tries, and pause between them in seconds, while the file cannot be opened.
 _TRIES = 10
 _RETRY_S = 0.05
+#: Number of frames that are read in one step.
+_STEP = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,12 @@ def read_counts(path: Path) -> SpoolCounts:
 
 def counts_of(db: sqlite3.Connection) -> SpoolCounts:
     """Return the counts of an open spool."""
-    frames, size_bytes = db.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM frames").fetchone()
+    frames, size_bytes = db.execute(f"SELECT count(*), coalesce(sum({SIZE}), 0) FROM frames NOT INDEXED").fetchone()
     sums = [0] * len(COUNTS)
     if _has_counts(db):
-        columns = ", ".join(f"coalesce(sum({name}), 0)" for name in COUNTS)
-        sums = list(db.execute(f"SELECT {columns} FROM starts").fetchone())
-    appended, drained, evicted, refused, damaged = map(int, sums)
+        for row in db.execute(f"SELECT {', '.join(COUNTS)} FROM starts"):
+            sums = [total + _count(value) for total, value in zip(sums, row, strict=True)]
+    appended, drained, evicted, refused, damaged = sums
     return SpoolCounts(int(frames), int(size_bytes), appended, drained, evicted + refused, refused, damaged)
 
 
@@ -94,11 +97,13 @@ def read_starts(path: Path) -> tuple[SpooledStart, ...]:
     with _reading(path) as db:
         # In one transaction, so that each frame is in one of the two results.
         db.execute("BEGIN")
-        for started_at_us, sequence in db.execute("SELECT started_at_us, sequence FROM frames"):
+        for _, (started_at_us, sequence) in keys_in_order(db):
             waiting_sequences[started_at_us].add(sequence)
         if _has_counts(db):
-            rows = db.execute("SELECT started_at_us, evicted + refused + damaged, last_sequence FROM starts")
-            counted = {started_at_us: (lost, last) for started_at_us, lost, last in rows}
+            rows = db.execute("SELECT started_at_us, evicted, refused, damaged, last_sequence FROM starts")
+            counted = {
+                row[0]: (sum(map(_count, row[1:-1])), _count(row[-1], -1)) for row in rows if isinstance(row[0], int)
+            }
         db.execute("COMMIT")
     starts = []
     for started_at_us in sorted({*waiting_sequences, *counted}):
@@ -106,6 +111,11 @@ def read_starts(path: Path) -> tuple[SpooledStart, ...]:
         sequences = frozenset(waiting_sequences[started_at_us])
         starts.append(SpooledStart(started_at_us, lost, max(last, *sequences, -1), sequences))
     return tuple(starts)
+
+
+def _count(value: object, lowest: int = 0) -> int:
+    """Return a stored count; the lowest one if it is damaged, because the counts have no checksum."""
+    return value if isinstance(value, int) and is_count(value, lowest) else lowest
 
 
 def _has_counts(db: sqlite3.Connection) -> bool:
@@ -147,26 +157,18 @@ def verify_spool(path: Path, on_frame: Callable[[], object] = lambda: None) -> V
     return Verified(frames, tuple(damaged))
 
 
-def frame_of(row: tuple[int, int, str, bytes, bytes]) -> SpooledFrame | None:
-    """Return the record of a row; None if its checksum shows that the record was altered."""
-    try:
-        frame = SpooledFrame(*row[:4])
-        return frame if frame.checksum == row[4] else None
-    except (TypeError, ValueError, AttributeError):
-        return None
-
-
 def _all(db: sqlite3.Connection) -> Iterator[tuple[FrameKey, SpooledFrame | None]]:
-    last: FrameKey = (-(2**62), -1)
+    after = LOWEST_KEY
     # In small steps, because one long read would keep SQLite from emptying the writer's log.
-    while rows := db.execute(
-        "SELECT started_at_us, sequence, about, value, checksum FROM frames"
-        " WHERE (started_at_us, sequence) > (?, ?) ORDER BY started_at_us, sequence LIMIT 16",
-        last,
-    ).fetchall():
-        for row in rows:
-            last = (row[0], row[1])
-            yield last, frame_of(row)
+    while True:
+        db.execute("BEGIN")
+        found = [(key, frame_at(db, place, key)) for place, key in keys_in_order(db, after, _STEP)]
+        db.execute("COMMIT")
+        if not found:
+            break
+        yield from found
+        after = found[-1][0]
+    check_index(db)
 
 
 @contextmanager
@@ -181,12 +183,12 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 def _connect(path: Path) -> sqlite3.Connection:
     # A camera that is starting may have made the file, but not yet the log that a reader needs.
     for _ in range(_TRIES):
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        db = connect(f"file:{path}?mode=ro", uri=True)
         try:
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.Error as error:
             db.close()
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or not path.exists():
+            if code_of(error) != sqlite3.SQLITE_CANTOPEN or not path.exists():
                 raise
             failed = error
             time.sleep(_RETRY_S)

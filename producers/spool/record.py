@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from producers.message import Message, PublishedFrame
 from producers.options import CameraIdentity
@@ -54,6 +56,25 @@ class SpooledFrame:
         """Make the record of a message."""
         about = json.dumps({**asdict(message.frame), "camera": asdict(message.frame.camera)}, separators=(",", ":"))
         return cls(message.started_at_us, message.frame.sequence, about, message.value)
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> SpooledFrame | None:
+        r"""Return the record of a stored row: the fields, ``about`` as bytes, and the checksum behind them.
+
+        Return None if the checksum shows that the row was altered.
+
+        Examples
+        --------
+        >>> frame = SpooledFrame(1, 2, "{}", b"avro")
+        >>> SpooledFrame.of_row((1, 2, b"{}", b"avro", frame.checksum)) == frame
+        True
+        >>> SpooledFrame.of_row((1, 2, b"{\xff", b"avro", frame.checksum))
+        """
+        try:
+            frame = cls(row[0], row[1], row[2].decode(), row[3])
+            return frame if frame.checksum == row[4] else None
+        except (TypeError, ValueError, AttributeError):
+            return None
 
     def message(self) -> Message:
         """Return the message of the record; the time of its capture by the monotonic clock is not known any more.

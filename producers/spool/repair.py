@@ -6,24 +6,14 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-#: Tables of a spool.
-CREATE = """
-CREATE TABLE IF NOT EXISTS frames (
-    id INTEGER PRIMARY KEY, started_at_us INTEGER NOT NULL, sequence INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
-    about TEXT NOT NULL, checksum BLOB NOT NULL, value BLOB NOT NULL);
-CREATE UNIQUE INDEX IF NOT EXISTS frames_in_order ON frames (started_at_us, sequence);
-CREATE TABLE IF NOT EXISTS starts (
-    started_at_us INTEGER PRIMARY KEY, appended INTEGER NOT NULL DEFAULT 0, drained INTEGER NOT NULL DEFAULT 0,
-    evicted INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0, damaged INTEGER NOT NULL DEFAULT 0,
-    last_sequence INTEGER NOT NULL DEFAULT -1);
-"""
+from producers.spool.damage import PAGE_BYTES, RECORD, check_schema, connect, has_spool_header, is_count
+from producers.spool.record import SpooledFrame
 
 #: Columns of the table ``starts``: counts of the frames of one start of the camera, by their outcome.
 COUNTS = ("appended", "drained", "evicted", "refused", "damaged")
-COLUMNS = "started_at_us, sequence, size_bytes, about, checksum, value"
 #: Number of ids to try after the last readable record; the records behind them are given up.
 _TRIES = 1_000
 #: Largest size that a header may state, in bytes; a header that states more is itself damaged.
@@ -44,19 +34,41 @@ def count(db: sqlite3.Connection, name: str, started_at_us: int, number: int, la
     """Count frames of one start of the camera; ``name`` is a column of the table ``starts``."""
     db.execute(
         f"INSERT INTO starts (started_at_us, {name}, last_sequence) VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
-        f" SET {name} = {name} + excluded.{name}, last_sequence = max(last_sequence, excluded.last_sequence)",
+        # A count that is damaged may be NULL.
+        f" SET {name} = coalesce({name}, 0) + excluded.{name},"
+        " last_sequence = max(coalesce(last_sequence, -1), excluded.last_sequence)",
         (started_at_us, number, last_sequence),
     )
 
 
-def rescue(damaged: Path, target: sqlite3.Connection) -> tuple[int, int | None]:
-    """Copy every readable record, and the counts; return the number of copied records, and that of lost records.
+def insert(db: sqlite3.Connection, frame: SpooledFrame, otherwise: str = "") -> bool:
+    """Insert a frame; return False if it was not taken. ``otherwise`` is the clause for a conflict."""
+    done = db.execute(
+        f"INSERT {otherwise} INTO frames (started_at_us, sequence, size_bytes, about, checksum, value)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (*frame.key, frame.size_bytes, frame.about, frame.checksum, frame.value),
+    )
+    return done.rowcount > 0
 
-    The checksums of the records are checked later, when the records are sent. A record that the counts include and that
-    is missing is counted as damaged. If the counts cannot be read, None replaces the second number.
+
+def put_back(aside: Path, path: Path) -> None:
+    """Undo `move_aside`; a file that has taken the place of the spool is deleted."""
+    for suffix in ("", "-wal", "-shm"):
+        part = aside.with_name(aside.name + suffix)
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        if part.exists():
+            part.rename(path.with_name(path.name + suffix))
+
+
+def rescue(damaged: Path, target: sqlite3.Connection) -> tuple[int, int | None]:
+    """Copy every whole record, and the counts; return the number of copied records, and that of lost records.
+
+    A record that the counts include and that is missing is counted as damaged. If the counts cannot be read, None
+    replaces the second number.
     """
-    with _padded(damaged), closing(sqlite3.connect(damaged)) as source:
-        rescued = sum(_copy(target, row) for row in _rows(source))
+    first_page = target.serialize()[:PAGE_BYTES]
+    with _padded(damaged), _with_first_page(damaged, first_page), closing(connect(damaged)) as source:
+        rescued = sum(_copy(target, frame) for frame in _frames(source))
         lost = _carry_counts(source, target)
     return rescued, lost
 
@@ -83,31 +95,86 @@ def _padded(damaged: Path) -> Iterator[None]:
             os.truncate(damaged, size_bytes)
 
 
-def _rows(source: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
-    number = 0
+@contextmanager
+def _with_first_page(damaged: Path, new: bytes) -> Iterator[None]:
+    """Replace a damaged first page with that of a new spool while the file is read.
+
+    The page has the header and the definitions of the tables. They are the same in every spool, apart from numbers that
+    a reader does not need.
+    """
+    if _has_readable_tables(damaged):
+        yield
+        return
+    with damaged.open("r+b") as file:
+        old = file.read(PAGE_BYTES)
+        pages = os.fstat(file.fileno()).st_size // PAGE_BYTES
+        # Version 2: with a log. No free pages.
+        new = new[:18] + b"\2\2" + new[20:28] + pages.to_bytes(4, "big") + bytes(8) + new[40:]
+        file.seek(0)
+        file.write(new[: len(old)])
+    try:
+        yield
+    finally:
+        with damaged.open("r+b") as file:
+            file.write(old)
+
+
+def _has_readable_tables(damaged: Path) -> bool:
+    if not has_spool_header(damaged):
+        return False
+    try:
+        with closing(connect(damaged)) as db:
+            check_schema(db)
+            db.execute("SELECT 1 FROM frames NOT INDEXED LIMIT 1").fetchone()
+    except sqlite3.DatabaseError:
+        return False
+    return True
+
+
+def _frames(source: sqlite3.Connection) -> Iterator[SpooledFrame]:
+    """Yield the whole records; some of them more than once."""
+    for order in ("ASC", "DESC"):
+        # In the order of the pages, because the index may be damaged, and so may a place, by which one searches.
+        query = f"SELECT {RECORD} FROM frames NOT INDEXED ORDER BY rowid {order}"
+        read = 0
+        try:
+            for row in source.execute(query):
+                read += 1
+                yield from _whole(row)
+        except sqlite3.DatabaseError:
+            # Python's module reads a row ahead, so the error has also taken the whole row before it.
+            with suppress(sqlite3.DatabaseError):
+                yield from _whole(source.execute(f"{query} LIMIT 1 OFFSET ?", (read,)).fetchone())
+        else:
+            return
+    yield from _frames_by_place(source)
+
+
+def _frames_by_place(source: sqlite3.Connection) -> Iterator[SpooledFrame]:
+    place = 0
     unreadable = 0
     while unreadable < _TRIES:
-        number += 1
+        place += 1
         try:
-            # By primary key, because the index and its order may be damaged.
-            row = source.execute(f"SELECT {COLUMNS} FROM frames WHERE id = ?", (number,)).fetchone()
+            row = source.execute(f"SELECT {RECORD} FROM frames WHERE rowid = ?", (place,)).fetchone()
         except sqlite3.DatabaseError:
             row = None
         if row is None:
             unreadable += 1
             if unreadable == 1:
-                number = _skip_gap(source, number)
+                place = _skip_gap(source, place)
             continue
         unreadable = 0
-        yield row
+        yield from _whole(row)
 
 
-def _copy(target: sqlite3.Connection, row: tuple[object, ...]) -> bool:
-    try:
-        done = target.execute(f"INSERT OR IGNORE INTO frames ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", row)
-    except sqlite3.IntegrityError:
-        return False
-    return done.rowcount > 0
+def _whole(row: tuple[object, ...] | None) -> tuple[SpooledFrame, ...]:
+    frame = None if row is None else SpooledFrame.of_row(row)
+    return () if frame is None else (frame,)
+
+
+def _copy(target: sqlite3.Connection, frame: SpooledFrame) -> bool:
+    return insert(target, frame, "OR IGNORE")
 
 
 def _carry_counts(source: sqlite3.Connection, target: sqlite3.Connection) -> int | None:
@@ -116,10 +183,13 @@ def _carry_counts(source: sqlite3.Connection, target: sqlite3.Connection) -> int
         rows = source.execute(f"SELECT started_at_us, {', '.join(COUNTS)}, last_sequence FROM starts").fetchall()
     except sqlite3.DatabaseError:
         rows, are_known = [], False
+    whole = [row for row in rows if isinstance(row[0], int) and all(map(is_count, row[1:-1])) and is_count(row[-1], -1)]
+    are_known = are_known and len(whole) == len(rows)
+    rows = whole
     known_damaged = sum(row[1 + COUNTS.index("damaged")] for row in rows)
     target.executemany(f"INSERT OR IGNORE INTO starts VALUES ({', '.join('?' * (len(COUNTS) + 2))})", rows)
-    held = "SELECT started_at_us, count(*), max(sequence) FROM frames GROUP BY started_at_us"
-    for started_at_us, frames, last_sequence in target.execute(held).fetchall():
+    waiting = "SELECT started_at_us, count(*), max(sequence) FROM frames GROUP BY started_at_us"
+    for started_at_us, frames, last_sequence in target.execute(waiting).fetchall():
         count(target, "appended", started_at_us, 0, last_sequence)
         target.execute(
             "UPDATE starts SET appended = max(appended, ? + drained + evicted + damaged) WHERE started_at_us = ?",
@@ -135,10 +205,10 @@ def _carry_counts(source: sqlite3.Connection, target: sqlite3.Connection) -> int
     return damaged - int(known_damaged)
 
 
-def _skip_gap(source: sqlite3.Connection, number: int) -> int:
-    """Return the id before the next existing record: drained records leave long gaps."""
+def _skip_gap(source: sqlite3.Connection, place: int) -> int:
+    """Return the place before the next existing record: drained records leave long gaps."""
     try:
-        (following,) = source.execute("SELECT min(id) FROM frames WHERE id > ?", (number,)).fetchone()
+        (following,) = source.execute("SELECT min(rowid) FROM frames WHERE rowid > ?", (place,)).fetchone()
     except sqlite3.DatabaseError:
-        return number
-    return number if following is None else following - 1
+        return place
+    return place if following is None else following - 1

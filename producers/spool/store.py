@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from producers.spool.damage import SIZE, DamagedFile, frame_at, keys_in_order
 from producers.spool.database import SpoolDatabase
 from producers.spool.errors import SpoolFull, SpoolUnwritable
 from producers.spool.files import SpoolLock
-from producers.spool.inspect_file import SpoolCounts, counts_of, frame_of
+from producers.spool.inspect_file import SpoolCounts, counts_of
 from producers.spool.options import SpoolOptions
 from producers.spool.record import FrameKey, SpooledFrame
-from producers.spool.repair import COLUMNS, count
+from producers.spool.repair import count, insert
 
 log = logging.getLogger(__name__)
 
@@ -168,10 +169,7 @@ class Spool:
         if known:
             return ()
         evicted = self._make_room(frame.size_bytes, keep)
-        self._file.db.execute(
-            f"INSERT INTO frames ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-            (*frame.key, frame.size_bytes, frame.about, frame.checksum, frame.value),
-        )
+        insert(self._file.db, frame)
         count(self._file.db, "appended", frame.started_at_us, 1, frame.sequence)
         self._file.frames += 1
         self._file.bytes += frame.size_bytes
@@ -184,7 +182,7 @@ class Spool:
         evicted: list[FrameKey] = []
         if self._options.when_full == "drop-oldest" and size_bytes <= self._options.max_bytes:
             for started_at_us, sequence, size in self._file.db.execute(
-                "SELECT started_at_us, sequence, size_bytes FROM frames ORDER BY started_at_us, sequence"
+                f"SELECT started_at_us, sequence, {SIZE} FROM frames ORDER BY started_at_us, sequence"
             ):
                 if over <= 0:
                     break
@@ -198,40 +196,58 @@ class Spool:
 
     def _oldest(self, limit: int, skip: Collection[FrameKey]) -> list[SpooledFrame]:
         found: list[SpooledFrame] = []
-        damaged: list[FrameKey] = []
-        for started_at_us, sequence in self._file.db.execute(
-            "SELECT started_at_us, sequence FROM frames ORDER BY started_at_us, sequence"
-        ):
+        damaged: list[tuple[int, FrameKey]] = []
+        seen = 0
+        for place, key in keys_in_order(self._file.db):
             if len(found) >= limit:
                 break
-            if (started_at_us, sequence) in skip:
+            seen += 1
+            if key in skip:
                 continue
-            row = self._file.db.execute(
-                "SELECT started_at_us, sequence, about, value, checksum FROM frames"
-                " WHERE started_at_us = ? AND sequence = ?",
-                (started_at_us, sequence),
-            ).fetchone()
-            frame = frame_of(row)
+            frame = frame_at(self._file.db, place, key)
             if frame is None:
-                damaged.append((started_at_us, sequence))
+                damaged.append((place, key))
             else:
                 found.append(frame)
+        else:
+            if seen != self.frames:
+                raise DamagedFile(f"its index has {seen} entries for {self.frames} frames")
         if damaged:
-            log.error("%d frames in the spool %s are damaged and taken out: %s", len(damaged), self.path, damaged[:5])
-            self._delete(damaged, "damaged")
-            self._file.losses += len(damaged)
+            self._delete_damaged(damaged)
         return found
 
+    def _delete_damaged(self, damaged: Sequence[tuple[int, FrameKey]]) -> None:
+        keys = [key for _, key in damaged]
+        log.error("%d frames in the spool %s are damaged and taken out: %s", len(keys), self.path, keys[:5])
+        freed = 0
+        for place, _ in damaged:
+            # By its place, because the key may be what is damaged.
+            row = self._file.db.execute(f"DELETE FROM frames WHERE rowid = ? RETURNING {SIZE}", (place,)).fetchone()
+            freed += row[0]
+        self._count_deleted(keys, freed, "damaged")
+        self._file.losses += len(keys)
+
     def _delete(self, keys: Collection[FrameKey], counter: str) -> None:
-        gone: Counter[int] = Counter()
+        gone: list[FrameKey] = []
         freed = 0
         for key in keys:
-            for (size,) in self._file.db.execute(
-                "DELETE FROM frames WHERE started_at_us = ? AND sequence = ? RETURNING size_bytes", key
-            ).fetchall():
-                gone[key[0]] += 1
-                freed += size
-        for started_at_us, number in gone.items():
+            where = "WHERE started_at_us = ? AND sequence = ?"
+            rows = self._file.db.execute(
+                f"DELETE FROM frames {where} RETURNING started_at_us, sequence, {SIZE}", key
+            ).fetchall()  # fmt: skip
+            # A damaged index leads to another frame, or does not find a frame, which would be sent again and again.
+            is_wrong = any(row[:2] != key for row in rows)
+            if is_wrong or (not rows and self._contains(where, key)):
+                raise DamagedFile(f"its index does not find the frame {key}")
+            gone += [key] * len(rows)
+            freed += sum(row[2] for row in rows)
+        self._count_deleted(gone, freed, counter)
+
+    def _contains(self, where: str, key: FrameKey) -> bool:
+        return self._file.db.execute(f"SELECT 1 FROM frames NOT INDEXED {where}", key).fetchone() is not None
+
+    def _count_deleted(self, keys: Collection[FrameKey], freed: int, counter: str) -> None:
+        for started_at_us, number in Counter(started_at_us for started_at_us, _ in keys).items():
             count(self._file.db, counter, started_at_us, number)
-        self._file.frames -= gone.total()
+        self._file.frames -= len(keys)
         self._file.bytes -= freed

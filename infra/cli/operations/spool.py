@@ -108,6 +108,7 @@ def drain(
 
     from infra.cli.shared.options import kafka_settings
     from producers.offline_drain import drain_spool
+    from producers.sender_thread import SenderStopped
     from producers.spool import SpoolError, read_counts
 
     rows: list[dict[str, Any]] = []
@@ -120,7 +121,7 @@ def drain(
             except SpoolError as error:
                 rows.append({**_name(file), "error": str(error)})
                 continue
-            before = counts.frames
+            found, before = counts, counts.frames
             task = progress.add_task(f"{shown(file.prefix)} {shown(file.camera)}", total=before)
 
             def show(left: int, task: Any = task, before: int = before) -> None:
@@ -131,14 +132,24 @@ def drain(
                 kafka = kafka_settings(bootstrap_servers, file.prefix)
                 try:
                     counts = drain_spool(kafka, file, timeout_s=left_s, on_left=show)
-                except SpoolError as error:
+                except (SpoolError, SenderStopped) as error:
                     rows.append({**_name(file), **asdict(counts), "error": str(error)})
                     continue
-            rows.append({**_name(file), "sent": before - counts.frames, **asdict(counts), "error": None})
+            sent = max(0, counts.drained - found.drained)
+            rows.append(
+                {
+                    **_name(file),
+                    "sent": sent,
+                    "found_damaged": max(0, counts.damaged - found.damaged),
+                    **asdict(counts),
+                    "error": None,
+                }
+            )
     if as_json:
         _print_json(rows)
     for row in [] if as_json else rows:
-        done = row["error"] or f"{row['sent']} sent, {row['frames']} left"
+        lost = f", {row['found_damaged']} damaged and taken out" if row.get("found_damaged") else ""
+        done = row["error"] or f"{row['sent']} sent{lost}, {row['frames']} left"
         echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {done}")
     if not rows and not as_json:
         echo(f"no spool in {spool_directory(spool_dir)}")
