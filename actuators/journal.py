@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import math
+import os
+import stat
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -37,20 +40,31 @@ class Journal:
         self._end = ChainEnd()
 
     def open(self) -> None:
-        """Open the file.
+        """Open and lock the file: the lines of two gates would break each other's chain.
+
+        A device or a pipe, which has no chain to continue, is not locked.
 
         Raises
         ------
         SettingsError
-            If the file cannot be opened: reported at the start, not at the first part.
+            If the file cannot be opened or another gate writes it: reported at the start, not at the first part.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._end = end_of_file(self.path)
             # Unbuffered: the system has a line when `write` returns, and a failed write leaves nothing to come later.
-            self._file = cast(BinaryIO, self.path.open("ab", buffering=0))
+            file = cast(BinaryIO, self.path.open("ab", buffering=0))
+            try:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._end = end_of_file(self.path)
+            except BaseException:
+                file.close()
+                raise
+        except BlockingIOError as error:
+            raise SettingsError(f"the journal {self.path} is in use by another gate; name another file") from error
         except OSError as error:
             raise SettingsError(f"cannot write the journal {self.path}: {error.strerror or error}") from error
+        self._file = file
 
     def write(self, instruction: Instruction) -> None:
         """Append the line of a part that the gate has just acted on."""

@@ -17,6 +17,7 @@ from schemas import Action
 from schemas.clock import ManualClock
 from schemas.errors import PluginError, SettingsError
 from tests.support.gate_records import make_decision
+from transport.chained_file import check_lines
 
 
 def instruction(**changes: object) -> Instruction:
@@ -97,6 +98,32 @@ def test_a_full_disk_does_not_stop_the_gate() -> None:
     journal.write(instruction())
     journal.close()
     assert (journal.errors, journal.lines) == (2, 0)
+
+
+def test_two_gates_do_not_write_one_journal(tmp_path: Path) -> None:
+    path = tmp_path / "gate.jsonl"
+    first, second = Journal(path), Journal(path)
+    first.open()
+    first.write(instruction())
+    with pytest.raises(SettingsError, match=r"gate\.jsonl is in use by another gate") as caught:
+        second.open()
+    assert "\n" not in str(caught.value)
+    first.write(instruction())
+    first.close()
+    second.open()
+    second.write(instruction())
+    second.close()
+    assert list(check_lines(path.read_bytes().splitlines())) == []
+
+
+def test_a_device_is_no_journal_of_one_gate() -> None:
+    journals = [Journal(Path("/dev/null")), Journal(Path("/dev/null"))]
+    for journal in journals:
+        journal.open()
+        journal.write(instruction())
+    assert [journal.lines for journal in journals] == [1, 1]
+    for journal in journals:
+        journal.close()
 
 
 def test_a_journal_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
