@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 from models.frame_pixels import FramePixels
 from models.regions import inspected_tiles
 from models.training.auroc import auroc
-from models.training.blocks import conformal_limit, out_of_block, random_blocks
+from models.training.blocks import out_of_block, random_blocks
 from models.training.features import FeatureExtractor, in_threads
+from models.training.limits import conformal_limit, rejected
 from models.training.padim import Moments
 from models.training.products import GoodParts, Scale, scores_of
 from models.training.recipe import Recipe
 from models.training.synthetic import KINDS, SIZES, DefectKind, add_defect
 
+#: Decimal places of the distances in the manifest.
+_DIGITS = 6
 #: Tiles whose moments are summed at once: a selection of the patches is a copy.
 _CHUNK = 256
 
@@ -96,7 +100,7 @@ class AnomalyFit:
         for width in recipe.widths[1:]:
             best = max(best, self._fit(width), key=lambda fitted: fitted.sensitivity)
         self.width, self.model, self._without = best.width, best.model, best.without
-        self.scores, self.limit = best.scores, best.limit
+        self.scores, self._least_limit = best.scores, best.limit
 
     def _fit(self, width: int) -> _Fitted:
         without = {int(block): self._model(self._blocks == block, width) for block in np.unique(self._blocks)}
@@ -134,13 +138,25 @@ class AnomalyFit:
 
         for index, found in in_threads(score, images, threads):
             self.scores[index] = found
-        self.limit, self._is_sample = conformal_limit(self.scores, self._overkill), True
+        self._least_limit, self._is_sample = conformal_limit(self.scores, self._overkill), True
 
     @property
     def map_range(self) -> tuple[float, float]:
         """Distances that are 0 and 1: the good image with the smallest score is at 0, the limit is at 1/2."""
-        low = min(float(np.min(self.scores)), 0.999 * self.limit)
-        return round(low, 6), round(2 * self.limit - low, 6)
+        low = round(min(float(np.min(self.scores)), 0.999 * self._least_limit), _DIGITS)
+        # Upwards, because a lower limit would reject the image below it.
+        return low, math.ceil((2 * self._least_limit - low) * 10**_DIGITS) / 10**_DIGITS
+
+    @property
+    def limit(self) -> float:
+        """Distance from which a part is rejected: 1/2 on the scale of `map_range`, which is rounded."""
+        low, high = self.map_range
+        return (low + high) / 2
+
+    @property
+    def rejected(self) -> NDArray[np.bool_]:
+        """Mask of the fitted images that the rule of the package rejects, by their scores."""
+        return rejected(self.scores, self.limit)
 
     def score(self, patches: NDArray[np.float16]) -> NDArray[np.float64]:
         """Return the score of each tile of an image that was not fitted: the mean over the models of `scores`."""
@@ -218,7 +234,9 @@ class AnomalyFit:
 
         found = dict(zip(cases, zip(*in_threads(scores, images, threads), strict=True), strict=True))
         return [
-            SyntheticResult(kind, size, float(np.mean(np.array(scores) > self.limit)), _auroc(self.scores, scores))
+            SyntheticResult(
+                kind, size, float(rejected(np.array(scores), self.limit).mean()), _auroc(self.scores, scores)
+            )
             for (kind, size), scores in found.items()
         ]
 

@@ -112,21 +112,3 @@ def out_of_block(
         mask = blocks == block
         scores[mask] = score(mask)
     return scores
-
-
-def conformal_limit(scores: NDArray[np.floating], share: float) -> float:
-    """Return the score that a share of further good images will exceed, at most, on average.
-
-    With n scores, it is the ceil((n + 1)(1 - share))-th smallest (split conformal prediction: V. Vovk et al.,
-    "Algorithmic Learning in a Random World", 2005). If that is beyond the largest score, the largest is returned.
-
-    Examples
-    --------
-    >>> conformal_limit(np.arange(1, 100, dtype=float), 0.05)
-    95.0
-    >>> conformal_limit(np.arange(10, dtype=float), 0.01)
-    9.0
-    """
-    ordered = np.sort(scores)
-    rank = int(np.ceil((len(ordered) + 1) * (1 - share)))
-    return float(ordered[min(rank, len(ordered)) - 1])

@@ -100,7 +100,7 @@ def score_defects(
     values, of_good = np.array([each.max() for each in scores]), fit.random_scores()
     good_scores = fit.scores if of_good is None else np.array([each.max() for each in of_good])
     figures = LabelledFigures.of(good_scores, values, kinds, fit.limit, fit.limit)
-    figures = replace(figures, overkill=(int((fit.scores >= fit.limit).sum()), len(fit.scores)))
+    figures = replace(figures, overkill=(int(fit.rejected.sum()), len(fit.scores)))
     return DefectTest(paths, kinds, values, good_scores, figures, scores, of_good)
 
 

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.auroc import auroc, auroc_interval
-from models.training.blocks import conformal_limit
 from models.training.graphs import Head
 from models.training.labelled_tiles import LabelledImages, LabelledTiles
+from models.training.limits import conformal_limit, rejected
 from models.training.logistic import fit_logistic
 from models.wilson import wilson
 
@@ -76,7 +76,7 @@ class LabelledFigures:
         limit, good_limit
             Limit of the defective and of the good parts: one for all, or one for each.
         """
-        missed, names = defective < limit, np.array(kinds)
+        missed, names = ~rejected(defective, limit), np.array(kinds)
         by_kind = {
             kind: (_area(good, defective[names == kind]), int(missed[names == kind].sum()), int((names == kind).sum()))
             for kind in sorted(set(kinds))
@@ -85,7 +85,7 @@ class LabelledFigures:
             _area(good, defective),
             auroc_interval(good, defective),
             (int(missed.sum()), len(defective)),
-            (int((good >= good_limit).sum()), len(good)),
+            (int(rejected(good, good_limit).sum()), len(good)),
             by_kind,
         )
 
@@ -136,11 +136,10 @@ class Costs:
         Examples
         --------
         >>> good, defective = np.arange(100.0), np.array([150.0, 160.0])
-        >>> round(Costs(1.0, 0.005).limit(good, defective), 6), round(Costs(1.0, 0.05).limit(good, defective), 6)
+        >>> round(Costs(1.0, 0.005).limit(good, defective), 1), round(Costs(1.0, 0.05).limit(good, defective), 1)
         (99.0, 95.0)
         """
-        allowed = float(np.nextafter(conformal_limit(good, self.overkill), np.inf))  # what reaches a limit is rejected
-        return min(cheapest_limit(good, defective, self.escape_weight), allowed)
+        return min(cheapest_limit(good, defective, self.escape_weight), conformal_limit(good, self.overkill))
 
 
 def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[str], costs: Costs) -> HeadFit:

@@ -99,7 +99,7 @@ def _metrics(result: TrainingResult, options: TrainingOptions) -> dict[str, Any]
         "good_images": len(result.paths),
         **({"products": result.products} if result.products else {}),
         "overkill_asked": options.overkill,
-        "overkill_out_of_block": round(float((best.fit.scores > best.fit.limit).mean()), 4),
+        "overkill_out_of_block": round(float(best.fit.rejected.mean()), 4),
         "calibration": result.calibration,
         "synthetic_defects_found": {f"{each.kind} {each.size:.0%}": round(each.found, 3) for each in best.synthetic},
         "synthetic_auroc": round(best.quality, 4),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.opencv import cv2
+from models.training.limits import rejected
 
 #: Least share of the shrinkage target: without it, channels that never vary make the covariance singular.
 _LEAST_SHRINKAGE = 0.01
@@ -49,13 +50,13 @@ class Gaussians:
         return np.asarray(self.whitening.any(axis=(1, 2)))
 
     def sensitivity(self, limit: float) -> float:
-        """Return the share of places whose distance is over a limit if all channels change, the mean of some changes.
+        """Return the share of places whose distance reaches a limit if all channels change, the mean of some changes.
 
         The changes are 10, 20, 40 and 80. It tells models of the same features with their limits apart, without
         defects.
         """
         one = np.linalg.norm(self.whitening.sum(axis=1), axis=1)[self.is_known]
-        return float(np.mean([(change * one > limit).mean() for change in _CHANGES]))
+        return float(np.mean([rejected(change * one, limit).mean() for change in _CHANGES]))
 
     def distances(self, patches: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the distance of each place, ``(n, places)`` float32, of patches ``(n, places, channels)``."""

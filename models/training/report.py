@@ -103,7 +103,7 @@ def _figures(result: TrainingResult, options: TrainingOptions, scores: dict[str,
         yield _figure("escapes", *_share(*figures.escapes), "defective parts accepted")
         yield _figure("overkill", *_share(*figures.overkill), "good parts rejected")
     else:
-        above = int((scores["good"] >= 0.5).sum())
+        above = int(result.best.fit.rejected.sum())
         yield _figure("overkill", *_share(above, len(scores["good"])), f"{options.overkill:.1%} requested")
         found = np.mean([each.found for each in result.best.synthetic])
         yield _figure("synthetic defects found", f"{found:.0%}", "all kinds and sizes; not those of the product")

@@ -59,7 +59,7 @@ def recipe_lines(result: TrainingResult) -> Iterator[str]:
 
 def good_only_line(result: TrainingResult, options: TrainingOptions) -> str:
     """Return the overkill of the model of good parts."""
-    above = int((result.best.fit.scores > result.best.fit.limit).sum())
+    above = int(result.best.fit.rejected.sum())
     return (
         f"overkill {_share(above, len(result.paths))} on good images that the model has not seen, "
         f"{options.overkill:.1%} requested"

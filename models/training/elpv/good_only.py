@@ -19,8 +19,8 @@ from models import load_model
 from models.datasets.elpv import load_cells
 from models.inspect_images import prepare, run
 from models.manifest_file import MANIFEST_NAME
-from models.training.blocks import conformal_limit
 from models.training.elpv.measure import measure, write_manifest
+from models.training.limits import conformal_limit
 from models.training.package_folder import REPORT_NAME
 from models.training.products import scores_of
 
@@ -35,7 +35,7 @@ SPLIT = (
 
 
 def limit_of(package: Path, overkill: float) -> float:
-    """Return the score of the map that a share of good validation cells exceeds."""
+    """Return the score of the map that a share of good validation cells reaches."""
     model = load_model(package)
     good = [cell for cell in load_cells("validation") if cell.probability == 0.0]
     maps = [run(model, prepare(cell.path.read_bytes(), model)).outputs["map"] for cell in good]

@@ -15,6 +15,7 @@ from models import inspect_image, load_model
 from models.datasets.elpv import Cell, load_cells
 from models.opencv import cv2
 from models.training.auroc import auroc
+from models.training.limits import rejected
 from models.wilson import wilson
 from schemas.records import Action, Verdict
 
@@ -63,8 +64,8 @@ def measure(package: Path, *, as_jpeg: bool, escape_costs: Sequence[int] = ()) -
         bad, good = ([row[3] for row in rows if row[0].defective is truth] for truth in (True, False))
         report[f"escape_cost_{cost}"] = {
             "threshold": round(limit, 4),
-            "escape_rate": round(float(np.mean(np.array(bad) < limit)), 4),
-            "overkill_rate": round(float(np.mean(np.array(good) >= limit)), 4),
+            "escape_rate": round(float(np.mean(~rejected(np.array(bad), limit))), 4),
+            "overkill_rate": round(float(rejected(np.array(good), limit).mean()), 4),
         }
     log.info(
         "%s: AUROC %.4f, accuracy %.4f, infer p50 %.2f ms, %.1f images/s",
