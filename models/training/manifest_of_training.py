@@ -11,7 +11,8 @@ from models.input_spec import InputSpec
 from models.training.anomaly_fit import AnomalyFit
 from models.training.graphs import IMAGE, MAP, SCORES
 from models.training.package_folder import MODEL_NAME
-from models.training.train import TrainingOptions, TrainingResult
+from models.training.result import TrainingResult
+from models.training.train import TrainingOptions
 
 GOOD, DEFECTIVE = "good", "defective"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")

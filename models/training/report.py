@@ -19,9 +19,10 @@ from models.preprocess import resize
 from models.regions import inspected_tiles
 from models.report_pictures import overlay_address, picture_address
 from models.training.drawings import histogram, roc
+from models.training.result import TrainingResult
 from models.training.sentences import defect_lines, good_only_line, recipe_lines
 from models.training.synthetic import KINDS, SIZES
-from models.training.train import TrainingOptions, TrainingResult
+from models.training.train import TrainingOptions
 from models.wilson import wilson
 from schemas.text import shown
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from models.regions import region_of
 from models.training.labelled import FEWEST_DEFECTS, LabelledFigures
+from models.training.result import TrainingResult
 from models.training.synthetic import FINEST
-from models.training.train import TrainingOptions, TrainingResult
+from models.training.train import TrainingOptions
 from models.wilson import wilson
 from schemas.text import shown
 

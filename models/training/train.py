@@ -7,23 +7,21 @@ enough of them are learned from.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.image_folder import list_images
-from models.regions import region_of
 from models.training.alignment import TrainingAlignment, find_alignment
 from models.training.anomaly_fit import AnomalyFit
-from models.training.blocks import BlockKind, by_product
+from models.training.blocks import by_product
 from models.training.defects import DefectTest, GoodImages, learn_defects, score_defects
 from models.training.features import WHOLE, FeatureExtractor, InspectedPart, input_spec
-from models.training.labelled import FEWEST_DEFECTS, Costs, HeadFit
+from models.training.labelled import FEWEST_DEFECTS, Costs
 from models.training.read_images import (
     TESTED_IMAGES,
     OnTrainingProgress,
@@ -35,11 +33,12 @@ from models.training.read_images import (
     read_images,
 )
 from models.training.recipe import Colour, Recipe
+from models.training.result import TrainingResult
 from models.training.survey import MOST_IMAGES, Survey, TrainingFolder, sampled
 from models.training.synthetic import FINEST, KINDS, SIZES
 from models.training.tried_recipe import TriedRecipe, best_recipe
 from schemas.errors import SettingsError
-from schemas.text import file_text, shown
+from schemas.text import file_text
 
 #: Recipes that are tried, in this order.
 RECIPES = (
@@ -51,16 +50,6 @@ RECIPES = (
 )
 #: Fewest good images; with fewer, neither the Gaussians nor the limit mean anything.
 FEWEST_IMAGES = 10
-#: Mean AUROC on synthetic defects, below which a model is no good; chance has 0.5.
-_LEAST_QUALITY = 0.6
-#: Share of synthetic defects of a size that a useful model finds.
-_LEAST_FOUND = 0.6
-#: Side of the smallest tile that is recommended, as a share of the input of the network: enlarged tiles help too.
-_LEAST_TILE = 0.25
-#: Share of the images of defective parts that a useful model may accept.
-_MOST_ESCAPES = 0.2
-#: The same for one of several kinds of defects, of which there are as many images as this.
-_MOST_ESCAPES_OF_KIND, _FEWEST_OF_KIND = 0.5, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,119 +96,6 @@ class TrainingOptions:
     def costs(self) -> Costs:
         """Costs that the threshold of a model that learned from defects follows."""
         return Costs(self.escape_cost * self.defect_share / (1 - self.defect_share), self.overkill)
-
-
-@dataclass(slots=True)
-class TrainingResult:
-    """Result of a training.
-
-    Parameters
-    ----------
-    best
-        Chosen recipe.
-    tried
-        All recipes that were tried.
-    left_out
-        Recipes that were not tried, and why.
-    survey
-        Findings about the images.
-    root
-        Folder of the images.
-    paths, blocks
-        Images that the chosen recipe learned from, and the block of each.
-    block_kind
-        What blocks were made of.
-    defects
-        Result of the images of defective parts; None without such images.
-    products
-        Number of good images of each product; empty if products are not told apart.
-    reason
-        Sentence that says why the images of defective parts made another recipe the chosen one; empty if they did not.
-    max_ms
-        Longest time of an inspection that was allowed.
-    """
-
-    best: TriedRecipe
-    tried: list[TriedRecipe]
-    left_out: list[tuple[str, str]]
-    survey: Survey
-    root: Path
-    paths: list[Path]
-    blocks: NDArray[np.int64]
-    block_kind: BlockKind
-    defects: DefectTest | None = None
-    products: dict[str, int] = field(default_factory=dict)
-    reason: str = ""
-    max_ms: float = math.inf
-    took_s: float = 0.0
-
-    @property
-    def learned(self) -> HeadFit | None:
-        """Head that the package has; None if it knows good parts only."""
-        return None if self.defects is None else self.defects.learned
-
-    @property
-    def calibration(self) -> str:
-        """Line that says on which images the limit rests. Images of one lot cannot be told from independent ones."""
-        blocks = len(np.unique(self.blocks))
-        if self.block_kind == "folder":
-            return f"the limit rests on {blocks} lots or groups of lots, each scored without itself"
-        return (
-            f"the limit rests on one folder in file order, in {blocks} blocks: images of other lots may give more "
-            "overkill; with a folder for each lot, three or more, the limit covers the difference between lots"
-        )
-
-    @property
-    def _remedy(self) -> str:
-        """Remedy for defects that are too small: tiles, unless they would be too small."""
-        spec, [(size_wh, _)] = self.best.extractor.spec, self.survey.sizes.most_common(1)
-        width, height = region_of(size_wh, spec).wh
-        columns, rows = (1, 1) if spec.tiles is None else map(len, spec.tiles.spans((width, height)))
-        more_columns = columns * (2 if width // (2 * columns) >= _LEAST_TILE * spec.width else 1)
-        more_rows = rows * (2 if height // (2 * rows) >= _LEAST_TILE * spec.height else 1)
-        if self.best.fit.recipe.is_of_pixels or (more_columns, more_rows) == (columns, rows):
-            return "bring the camera closer, or inspect a part of the image with --roi x,y,width,height"
-        return f"train with --tiles {more_columns}x{more_rows}, or bring the camera closer"
-
-    @property
-    def warnings(self) -> list[str]:
-        """Lines that say why the model may be no good, and what would help."""
-        lines = []
-        if self.best.quality < _LEAST_QUALITY:
-            lines.append(
-                f"does hardly better than chance (AUROC {self.best.quality:.2f} on synthetic defects): do not use this "
-                f"model; {self._remedy}"
-            )
-        for size in sorted({result.size for result in self.best.synthetic}, reverse=True):
-            found = float(np.mean([result.found for result in self.best.synthetic if result.size == size]))
-            if found < _LEAST_FOUND:
-                lines.append(
-                    f"finds {found:.0%} of synthetic defects of {size:.0%} of the image's side: for such small defects "
-                    f"{self._remedy}"
-                )
-                break
-        if self.defects is not None:
-            missed, count = self.defects.packaged_figures.escapes
-            if missed > _MOST_ESCAPES * count:
-                lines.append(
-                    f"accepts {missed} of the {count} images of defective parts: {self._remedy}; a larger --overkill "
-                    "finds more of them and rejects more good parts"
-                )
-            lines += [
-                f"accepts {missed} of the {count} images of {shown(kind)}: this model hardly sees this kind of defect"
-                for kind, (_, missed, count) in self.defects.packaged_figures.kinds.items()
-                if len(self.defects.packaged_figures.kinds) > 1
-                and count >= _FEWEST_OF_KIND
-                and missed > _MOST_ESCAPES_OF_KIND * count
-            ]
-        if self.learned is not None and self.best.image_ms > self.max_ms:
-            lines.append(
-                f"an image takes {self.best.image_ms:.0f} ms with the head for defective parts, more than the "
-                f"{self.max_ms:.0f} of --max-ms"
-            )
-        if self.survey.usable < 50:
-            lines.append(f"{self.survey.usable} good images are few: 100 or more make a better model")
-        return lines
 
 
 def train(

@@ -19,7 +19,8 @@ from models.training.manifest_of_training import manifest_of
 from models.training.package_folder import MODEL_NAME, REPORT_NAME, new_package
 from models.training.read_images import OnTrainingProgress
 from models.training.report import write_report
-from models.training.train import TrainingOptions, TrainingResult
+from models.training.result import TrainingResult
+from models.training.train import TrainingOptions
 from schemas.plain_files import real_path
 
 #: Images whose signals become the reference.

@@ -13,8 +13,9 @@ from models.explain import heat_map
 from models.training.auroc import auroc
 from models.training.labelled import Costs, cheapest_limit, fit_head
 from models.training.labelled_tiles import LabelledImages, LabelledTiles
+from models.training.result import TrainingResult
 from models.training.synthetic import add_defect
-from models.training.train import TrainingOptions, TrainingResult, train
+from models.training.train import TrainingOptions, train
 from models.training.write_package import write_package
 from schemas import Verdict
 from tests.support.parts import good_part

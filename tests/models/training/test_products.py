@@ -14,10 +14,11 @@ from models.tile_spec import TileSpec
 from models.training.features import FeatureExtractor, InspectedPart, read_image
 from models.training.padim import Gaussians
 from models.training.products import GoodParts, Scale, scores_of
+from models.training.result import TrainingResult
 from models.training.sentences import recipe_lines
 from models.training.survey import TrainingFolder
 from models.training.synthetic import add_defect
-from models.training.train import TrainingOptions, TrainingResult, train
+from models.training.train import TrainingOptions, train
 from models.training.write_package import write_package
 from schemas.errors import SettingsError
 from tests.support.parts import good_part

@@ -17,8 +17,9 @@ from models.training import read_images
 from models.training.features import InspectedPart, PooledExtractor
 from models.training.manifest_of_training import manifest_of
 from models.training.products import scores_of
+from models.training.result import TrainingResult
 from models.training.sentences import defect_lines
-from models.training.train import TrainingOptions, TrainingResult, train
+from models.training.train import TrainingOptions, train
 from models.training.write_package import write_package
 from schemas import Verdict
 from tests.support.defect_figures import a_test_of, figures
