@@ -101,9 +101,9 @@ class ClaimLog(OwnClaims):
             ``broker-away`` or ``deadline-exceeded`` if Kafka does not take the claim.
         """
         if not self._tail.connected:
-            raise Problem(
-                "broker-away", "the broker of the keys does not answer", retry_after_s=1, instance=claim.frame_id
-            )
+            fault = self._tail.fault
+            reason = "the broker of the keys does not answer" if fault is None else f"no key can be read: {fault}"
+            raise Problem("broker-away", reason, retry_after_s=1, instance=claim.frame_id)
         future = self._pending[claim.claim_id] = asyncio.get_running_loop().create_future()
         try:
             self._write(claim)

@@ -24,8 +24,10 @@ def test_without_the_right_to_read_decisions_no_frame_is_taken(
         (ResourceType.GROUP, "unused-", AclOperation.DESCRIBE),
         (ResourceType.GROUP, "inspection-reader", AclOperation.DESCRIBE),
     ]
+    rights += [(ResourceType.TOPIC, kafka.http_keys, AclOperation.WRITE)]
     reading = (ResourceType.TOPIC, kafka.decisions, AclOperation.READ)
-    secured.allow(*rights, reading)
+    keys = (ResourceType.TOPIC, kafka.http_keys, AclOperation.READ)
+    secured.allow(*rights, reading, keys)
     with answering_worker(secured.settings(unique)) as frames, running_gateway(kafka) as gateway:
         assert gateway.inspect(image, "?part_id=P-1").status == 200
         secured.allow(*rights)
@@ -42,4 +44,8 @@ def test_without_the_right_to_read_decisions_no_frame_is_taken(
         until_s = time.monotonic() + 30
         while gateway.ask("GET", "/ready").status != 200 and time.monotonic() < until_s:
             time.sleep(0.1)
+        # Without the right to read the keys, requests without a key are served.
         assert gateway.inspect(image, "?part_id=P-3").status == 200
+        refused = gateway.inspect(image, Idempotency_Key="k")
+        assert (refused.status, refused.json["type"].rpartition(":")[2]) == (503, "broker-away")
+        assert f"may not READ the topic {kafka.http_keys}" in refused.json["detail"]
