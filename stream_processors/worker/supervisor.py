@@ -13,10 +13,12 @@ import logging
 import multiprocessing
 import signal
 import threading
+import time
 import urllib.error
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,7 +26,7 @@ from prometheus_client import CollectorRegistry, Metric
 
 from stream_processors.worker.settings import DEFAULT_PORT, WorkerSettings
 from transport.admin import require_topics
-from transport.child_process import ChildFailed, ChildFailure, child_of
+from transport.child_process import ChildFailed, ChildFailure, child_of, tell
 from transport.http_server import serve_http
 from transport.logs import set_up_logging
 from transport.loopback import open_direct
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.1
 #: A member that does not answer within this time, in seconds, is unhealthy.
 _ANSWER_S = 1.0
+#: Time in which a member ends, in seconds: it finishes its frames, and leaves the group.
+_STOPPED_S = 60.0
 
 
 def run_workers(settings: WorkerSettings, *, shares_threads: bool = False) -> None:
@@ -174,12 +178,17 @@ class WorkerSupervisor:
         return SystemExit(next((code for code in codes if code > 0), 1))
 
     def stop(self) -> None:
-        """Stop the processes, and wait until they have finished their frames in flight."""
+        """Stop the processes, and wait until they have finished their frames in flight; kill those that are frozen."""
         for child in self._children:
             if child.process.is_alive():
                 child.process.terminate()
-        for child in self._children:
-            child.process.join()
+        until_s = time.monotonic() + _STOPPED_S
+        for number, child in enumerate(self._children):
+            child.process.join(max(0.0, until_s - time.monotonic()))
+            if child.process.is_alive():
+                log.error("process %d does not end, killing it", number)
+                child.process.kill()
+                child.process.join()
 
     def health(self) -> dict[str, Any]:
         """Return one report on all processes: healthy if all are, with the partitions of all."""
@@ -213,4 +222,4 @@ def _run_child(settings: WorkerSettings, number: int, level: int, pipe: Connecti
     with child_of(pipe):
         from stream_processors.worker.run import run_worker
 
-        run_worker(settings, announce=pipe.send)
+        run_worker(settings, announce=partial(tell, pipe))

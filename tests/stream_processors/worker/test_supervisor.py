@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -121,6 +122,24 @@ def test_a_signal_after_the_last_message_does_not_change_the_status(monkeypatch:
     error = workers.failure()
     assert isinstance(error, InspectionError)
     assert (str(error), error.exit_code) == ("the user may not READ the group", 78)
+
+
+def sleep_on(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
+    """Stand for a process that does not end at SIGTERM: a frozen one gets no signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pipe.send("ready")
+    time.sleep(600)
+
+
+def test_a_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_run_child", sleep_on)
+    monkeypatch.setattr(supervisor, "_STOPPED_S", 1.0)
+    workers = supervisor.WorkerSupervisor(WorkerSettings(KafkaSettings()), 2)
+    assert all(child.pipe.poll(60) for child in workers._children)
+    began_s = time.monotonic()
+    workers.stop()
+    assert 1.0 <= time.monotonic() - began_s < 30
+    assert [child.process.exitcode for child in workers._children] == [-signal.SIGKILL] * 2
 
 
 @pytest.mark.parametrize("threads", [None, 1])
