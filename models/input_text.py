@@ -7,6 +7,7 @@ import re
 
 from pydantic import ValidationError
 
+from models.errors import ImageError
 from models.input_spec import InputSpec
 from models.roi_spec import RoiSpec
 from models.sample_format import SampleFormat
@@ -14,6 +15,32 @@ from models.tile_spec import TileSpec
 from schemas.errors import SettingsError
 
 _FORMS = "x,y,width,height in pixels, such as 100,50,640,480; or the corners of a polygon, such as '0,0 90,0 0,60'"
+
+
+#: Kind of an image error -> options that the image contradicts.
+_CONTRADICTED = {
+    "outside-frame": "--roi",
+    "tiles-do-not-fit": "--tiles",
+    "depth-mismatch": "--bit-depth, --alignment or --window",
+    "no-mosaic": "--bayer",
+}
+
+
+def image_error_text(error: ImageError | OSError) -> str:
+    """Return the text of an error about an image, with the options to correct: there is no manifest yet.
+
+    Examples
+    --------
+    >>> image_error_text(ImageError("outside-frame", "it leaves the frame: correct roi in the manifest"))
+    'it leaves the frame: correct --roi'
+    >>> image_error_text(ImageError("unreadable-image", "no image file"))
+    'no image file'
+    """
+    options = _CONTRADICTED.get(error.kind) if isinstance(error, ImageError) else None
+    if options is None:
+        return str(error)
+    fault, names_field, _ = str(error).replace("the manifest states", "the options state").partition(": correct ")
+    return f"{fault}: correct {options}" if names_field else f"{fault}; correct {options} if that is wrong"
 
 
 def parse_roi(text: str) -> RoiSpec:

@@ -22,6 +22,7 @@ from models.images import image_header
 from models.importers.converter import Converter, ModelFacts, script_of
 from models.importers.parity import Parity, check_parity
 from models.importers.sources import ModelSource
+from models.input_text import image_error_text
 from models.manifest_file import MANIFEST_NAME
 from models.package import Model, load_model
 from models.training.package_folder import MODEL_NAME, check_place, new_package
@@ -196,7 +197,9 @@ def _prepare(paths: Sequence[Path], model: Model) -> list[list[PreparedTile]]:
             with frame_pixels(read_image_file(path), model.manifest.input) as seen:
                 found.append(list(seen.tiles(model.manifest.input)))
         except (ImageError, OSError) as error:
-            raise ImportRefused(f"{path}: {error}; take it out and run this again") from error
+            text = image_error_text(error)
+            cure = "take it out" if text == str(error) else "or take the image out"
+            raise ImportRefused(f"{path}: {text}; {cure}, and run this again") from error
         size += sum(tile.tensor.nbytes for tile in found[-1])
         if size > _MAX_TENSOR_BYTES:
             break

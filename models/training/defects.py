@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError
+from models.input_text import image_error_text
 from models.training.anomaly_fit import AnomalyFit
 from models.training.blocks import BlockKind, neighbour_folds
 from models.training.features import FeatureExtractor, PooledExtractor, in_threads
@@ -186,7 +187,7 @@ def _read(
         try:
             image = extractor.read(item[0])
         except (ImageError, OSError) as error:
-            return str(error)
+            return image_error_text(error)
         if image.fault:
             return image.fault
         patches = extractor.features(image)

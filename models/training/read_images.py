@@ -16,6 +16,7 @@ from models.frame_pixels import FramePixels, PreparedTile
 from models.image_folder import read_image_file
 from models.images import image_header
 from models.input_spec import InputSpec
+from models.input_text import image_error_text
 from models.regions import Region, inspected_tiles, region_of
 from models.training.alignment import TrainingAlignment
 from models.training.features import WHOLE, FeatureExtractor, InspectedPart, in_threads, input_spec, read_image
@@ -215,7 +216,7 @@ def read_images(
                 own = read_for.get(size, image)
                 found.append(own.fault or _Found.of(own, extractor, _some_tiles(tiles, few, number)))
         except (ImageError, OSError) as error:
-            return str(error)
+            return image_error_text(error)
         return image.fault or (image, found)
 
     paths: list[Path] = []

@@ -74,7 +74,7 @@ def test_parts_of_a_frame_are_compared_tile_by_tile(stated: Mapping[str, str], t
     ("stated", "line"),
     [
         ({"roi": "2,2,0,8"}, "roi"),
-        ({"roi": "0,0,99,99"}, "leaves the frame of 16x12 pixels"),
+        ({"roi": "0,0,99,99"}, "leaves the frame of 16x12 pixels: correct --roi; or take the image out"),
         ({"tiles": "2by2"}, "tiles"),
         ({"tile_overlap": "0.1"}, "--tile-overlap is for --tiles"),
         ({"tiles": "40x40"}, "tiles"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models import inspect_image
-from models.input_text import parse_roi
+from models.input_text import parse_roi, parse_samples, parse_tiles
 from models.training import read_images
 from models.training.features import InspectedPart
 from models.training.sentences import defect_lines
@@ -183,3 +183,27 @@ def test_images_without_the_region_are_named(good: Path) -> None:
     options = dataclasses.replace(QUICK, part=InspectedPart(parse_roi("150,0,100,100")))
     with pytest.raises(SettingsError, match="the region of interest 100x100 at 150,0 leaves the frame of 200x160"):
         train(good, options)
+
+
+#: Part of each image, and the option that an error names.
+UNFIT = {
+    "roi": (InspectedPart(parse_roi("150,0,100,100")), "of 200x160 pixels: correct --roi"),
+    "tiles": (InspectedPart(tiles=parse_tiles("500x500px")), "do not fit 200x160 pixels: correct --tiles"),
+    "grid": (InspectedPart(tiles=parse_tiles("2x1000")), "does not fit 200x160 pixels: correct --tiles"),
+    "window": (
+        InspectedPart(samples=parse_samples(12, "low", "0,4095", None)),
+        "the options state a window of 12-bit values, the image has 8 bits; correct --bit-depth, --alignment or",
+    ),
+    "bayer": (InspectedPart(samples=parse_samples(None, None, None, "RGGB")), "; correct --bayer if that is wrong"),
+}
+
+
+@pytest.mark.parametrize(("part", "line"), UNFIT.values(), ids=UNFIT.keys())
+def test_options_that_fit_no_image_are_named(part: InspectedPart, line: str, tmp_path: Path) -> None:
+    """There is no manifest yet that could be corrected."""
+    for number in range(10):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.repeat(good_part(number)[:, :, None], 3, axis=2))
+    with pytest.raises(SettingsError) as caught:
+        train(tmp_path, dataclasses.replace(QUICK, part=part))
+    assert line in str(caught.value)
+    assert "manifest" not in str(caught.value)
