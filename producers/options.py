@@ -13,6 +13,8 @@ from schemas.errors import SettingsError
 from schemas.topics import FRAMES
 from transport.image_store import STORE_ABOVE_BYTES
 
+#: Longest deadline that a frame can state, in milliseconds.
+_LONGEST_DEADLINE_MS = 2**31 - 1
 _KIB = 1024
 _MIB = 1024 * _KIB
 
@@ -110,8 +112,8 @@ class PublisherOptions:
             raise SettingsError(f"quality {self.quality}: 1 to 100")
         if self.bit_depth is not None and self.bit_depth not in DEPTHS:
             raise SettingsError(f"bit depth {self.bit_depth}: {DEPTHS[0]} to {DEPTHS[-1]}")
-        if self.deadline_ms is not None and not 0 < self.deadline_ms < 2**31:
-            raise SettingsError(f"deadline of {self.deadline_ms} ms: more than 0")
+        if self.deadline_ms is not None and not 1 <= self.deadline_ms <= _LONGEST_DEADLINE_MS:
+            raise SettingsError(f"deadline of {self.deadline_ms} ms: from 1 to {_LONGEST_DEADLINE_MS}")
         if min(self.hand_over_frames, self.hand_over_bytes, self.in_flight_frames, self.delivery_timeout_ms) < 1:
             raise SettingsError("the bounds of queues and the delivery timeout are more than 0")
         if self.store_above_bytes < 0:

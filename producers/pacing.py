@@ -10,6 +10,25 @@ from schemas.clock import Clock, SystemClock
 _LOWEST_FPS, _HIGHEST_FPS = 1 / 86_400, 1e6
 
 
+def check_fps(fps: float | None) -> None:
+    """Check a rate in captures per second; None is no rate.
+
+    Raises
+    ------
+    ValueError
+        If the rate is below one capture a day or above a million a second.
+
+    Examples
+    --------
+    >>> check_fps(0.5)
+    >>> check_fps(0.0)
+    Traceback (most recent call last):
+    ValueError: from one frame a day (0.0000116) to 1000000 a second
+    """
+    if fps is not None and not _LOWEST_FPS <= fps <= _HIGHEST_FPS:
+        raise ValueError(f"from one frame a day (0.0000116) to {_HIGHEST_FPS:.0f} a second")
+
+
 class Pacer:
     """Pacer that computes the wait before the next capture.
 
@@ -45,8 +64,7 @@ class Pacer:
     """
 
     def __init__(self, fps: float | None, clock: Clock | None = None, phase: float = 0.0) -> None:
-        if fps is not None and not _LOWEST_FPS <= fps <= _HIGHEST_FPS:
-            raise ValueError(f"frames per second must be from one a day to a million, not {fps}")
+        check_fps(fps)
         if not 0 <= phase < 1:
             raise ValueError(f"a phase is a share of the period, not {phase}")
         self._phase = phase

@@ -73,6 +73,18 @@ class ImageSettings:
         )
 
 
+def _check_port(address: str) -> None:
+    """Check the port of an address: librdkafka takes the rest of a number above 65535 by 65536."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or "]" in port or (":" in host and not host.endswith("]")):
+        return  # no port, or an IPv6 address without one
+    is_number = port.isascii() and port.isdigit()
+    if not (is_number and 1 <= int(port[:6]) <= 65_535):
+        # Other texts are not shown: one may be a password.
+        place = f" {shown(address)}" if is_number and len(address) < 300 else ""
+        raise SettingsError(f"bootstrap servers{place}: a port is a number from 1 to 65535")
+
+
 def _whole(env: Mapping[str, str], name: str, default: int) -> int:
     text = env.get(name) or str(default)
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 1_000_000 or len(text) > 7:
@@ -141,6 +153,8 @@ class KafkaSettings:
                 "the bootstrap servers have a user, a password or options: say host:port[,host:port] alone; "
                 "INSPECTION_KAFKA_CONFIG names the file with user and password"
             )
+        for address in self.bootstrap_servers.split(","):
+            _check_port(address.strip())
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, bootstrap_servers: str = "") -> KafkaSettings:

@@ -96,8 +96,8 @@ class WorkerSettings:
             if not 1 <= getattr(self, name) <= _MOST[name]:
                 raise SettingsError(f"{name.replace('_', '-')} {getattr(self, name)}: 1 to {_MOST[name]}")
         for name in ("watchdog_s", "unhealthy_after_s"):
-            if not 0 <= getattr(self, name) < 1e6:
-                raise SettingsError(f"{name.replace('_', '-')} {getattr(self, name):g}: 0 (off) or more seconds")
+            if not 0 <= getattr(self, name) <= 1e6:
+                raise SettingsError(f"{name.replace('_', '-')} {getattr(self, name):g}: 0 (off) to 1000000 seconds")
         if not 0.5 <= self.session_timeout_s <= 300:
             raise SettingsError(f"session-timeout-s {self.session_timeout_s:g}: 0.5 to 300 seconds")
         if not self.group:

@@ -43,7 +43,15 @@ def at(line: KafkaSettings) -> tuple[str, ...]:
     [
         (["--camera", "foldr:x"], PluginError, "did you mean"),
         (["--camera", "synthetic", "--option", "seed"], SettingsError, "as in seed=7"),
-        (["--camera", "synthetic", "--fps", "0"], SettingsError, "more than 0"),
+        *(
+            (
+                ["--camera", "synthetic", "--fps", fps],
+                SettingsError,
+                rf"--fps {fps}.*: from one frame a day \(0.0000116\) to",
+            )
+            for fps in ("0", "1e-05", "1e-300", "2000000", "nan", "inf", "-1")
+        ),
+        (["--camera", "synthetic", "--deadline-ms", "9999999999999"], SettingsError, "ms: from 1 to 2147483647"),
         (["--camera", "synthetic", "--station", "a b"], SettingsError, "letters"),
         (["--camera", "synthetic", "--camera", "synthetic", "--camera-id", "a"], SettingsError, "2 different names"),
         (

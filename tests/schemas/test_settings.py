@@ -36,5 +36,19 @@ def test_addresses_that_no_client_takes_are_one_line(servers):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("port", ["99999", "65536", "0", "-1", "9092x", "", "123456789012"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "SASL_SSL://k1", "k1:9092, k2"])
+def test_ports_that_no_server_has(host, port):
+    with pytest.raises(SettingsError, match="a port is a number from 1 to 65535"):
+        KafkaSettings(f"{host}:{port}")
+
+
+@pytest.mark.parametrize(
+    "servers", ["k1", "k1:1", "k1:65535,k2", "[::1]:9092", "::1", "[::1]", "SASL_SSL://k1:9092", ""]
+)
+def test_addresses_with_and_without_a_port(servers):
+    assert KafkaSettings(servers).bootstrap_servers == servers
+
+
 def test_topic_names_differ():
     assert len({topic.name("p") for topic in TOPICS}) == len(TOPICS)

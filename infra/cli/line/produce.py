@@ -157,6 +157,7 @@ def produce(
     from infra.cli.line.frame_progress import frame_progress
     from infra.cli.shared.shutdown import stop_on_signals
     from producers import CameraIdentity, CameraJob, FramePublisher, PublisherMetrics, PublisherOptions, run_cameras
+    from producers.pacing import check_fps
     from producers.spool import SpoolOptions
     from transport.http_server import serve_http
 
@@ -172,8 +173,10 @@ def produce(
         image_store=image_store_uri(image_store),
         store_above_bytes=store_above_kib * 1024,
     )
-    if fps is not None and not 0 < fps < 1e6:
-        raise SettingsError(f"--fps {fps}: more than 0")
+    try:
+        check_fps(fps)
+    except ValueError as error:
+        raise SettingsError(f"--fps {fps}: {error}") from None
     camera = [*(camera or []), *(() if camera_file is None else secret_lines(camera_file, "--camera-file"))]
     if not camera:
         raise SettingsError("no camera: name one with --camera, or with --camera-file")

@@ -25,8 +25,10 @@ def demo(
         typer.Option(help="Your own images (PNG, JPEG, BMP, TIFF; sub-folders too) instead of the solar cells."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Model package. Default: the solar-cell model that ships.")] = None,
-    belt_ms: Annotated[int, typer.Option(min=1, help="From camera to gate, in ms.")] = 800,
-    deadline_ms: Annotated[int, typer.Option(min=1, help="A decision later than this is useless to the gate.")] = 500,
+    belt_ms: Annotated[int, typer.Option(min=1, max=86_400_000, help="From camera to gate, in ms.")] = 800,
+    deadline_ms: Annotated[
+        int, typer.Option(min=1, max=2**31 - 1, help="A decision later than this is useless to the gate.")
+    ] = 500,
     bootstrap_servers: Annotated[
         str | None, typer.Option(help="Use this Kafka. Default: start one, in a folder that is removed afterwards.")
     ] = None,
@@ -66,12 +68,17 @@ def demo(
     from infra.demo.line import DemoOptions, run_demo
     from infra.demo.result import summary
     from producers.cameras.disturbed import Disturbance
+    from producers.pacing import check_fps
     from schemas.errors import SettingsError
 
     if gateway:
         from gateway.extra import require_extra
 
         require_extra()
+    try:
+        check_fps(fps / cameras if fps else None)
+    except ValueError as error:
+        raise SettingsError(f"--fps {fps}: for each camera {error}, or 0") from None
     if drift == "product-change" and folder is not None:
         raise SettingsError("--drift product-change is about the solar cells: not with --folder")
     if json_file is not None and not json_file.parent.is_dir():
