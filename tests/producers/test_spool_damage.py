@@ -159,7 +159,8 @@ def store_messages(path: Path) -> None:
 
 def run_drain(servers: str, path: Path) -> Result:
     directory = str(path.parent.parent)
-    return CliRunner().invoke(app, ["spool", "drain", "--spool-dir", directory, "--bootstrap-servers", servers])
+    limit = ("--timeout-s", "30")
+    return CliRunner().invoke(app, ["spool", "drain", *limit, "--spool-dir", directory, "--bootstrap-servers", servers])
 
 
 def test_drain_counts_a_damaged_frame_as_damaged(path: Path, mock_kafka: Callable[..., Any]) -> None:
