@@ -156,6 +156,11 @@ class _Draft:
                 f"input {value.name!r} has {len(value.shape)} axes, an image has 4: (n, channels, height, width) or "
                 "(n, height, width, channels)"
             )
+        if value.shape[0] not in (None, 1):
+            raise ModelPackageError(
+                f"input {value.name!r} takes batches of {value.shape[0]}, and the line inspects one image at a time: "
+                "export it with a free first axis, or for one image"
+            )
         layout = self._layout(value)
         channels, height, width = value.shape[1:] if layout != "NHWC" else (value.shape[3], *value.shape[1:3])
         if channels not in (None, 1, 3):

@@ -14,6 +14,7 @@ from models.output_forms import OutputForm, may_be_rows, recognise
 
 _TASKS = ("classification", "anomaly_map", "detection", "segmentation")
 _BY_AXES = {2: "classification", 3: "detection", 4: "anomaly_map"}
+_NUMBERS = FLOATS | {"int64", "int32", "uint8", "int8"}
 _ROWS_OR_COLUMNS = (
     "detections=NAME for finished rows of x1, y1, x2, y2, score, class; predictions=NAME for (1, 4 + labels, boxes)"
 )
@@ -40,8 +41,9 @@ class DraftOutputs:
         Raises
         ------
         ModelPackageError
-            If the file is for a task whose results are not read.
+            If the file is for a task whose results are not read, or if no output has scores as a tensor of numbers.
         """
+        self._check_numbers()
         stated = task_in(self._model.metadata)
         if stated in NOT_READ:
             raise ModelPackageError(
@@ -67,6 +69,22 @@ class DraftOutputs:
             self._notes.append(f"task {task}: by the outputs {_listed(self._floats())}")
             return task
         return self._answers.choice("task", _TASKS, "task of the model")
+
+    def _check_numbers(self) -> None:
+        """Refuse a file whose scores no answer can make readable, before the other questions."""
+        outputs, named = self._signature.outputs, set((self._answers.outputs() or {}).values())
+        # The numbers of labels beside a ZipMap have one axis, those of a segmentation three or four.
+        usable = [each for each in outputs if each.dtype in FLOATS or (each.dtype in _NUMBERS and len(each.shape) > 2)]
+        for value in outputs:
+            if value.dtype in _NUMBERS or (usable and value.name not in named):
+                continue
+            if value.dtype:
+                fault, cure = f"has the type {value.dtype}", "export it with a Cast to float32"
+            elif any(node.op.endswith("ZipMap") for node in self._model.graph.nodes):
+                fault, cure = "has the maps of ZipMap", "export it without (skl2onnx: options={'zipmap': False})"
+            else:
+                fault, cure = "is no tensor", "export it as one tensor, not as a sequence or a map"
+            raise ModelPackageError(f"output {value.name!r} {fault}, a package reads tensors of numbers: {cure}")
 
     def roles(self, task: str) -> dict[str, str]:
         """Return the name of the output for each role; empty if it is an open question."""

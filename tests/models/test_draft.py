@@ -214,6 +214,7 @@ def test_the_shipped_model_is_drafted_as_it_ships(tmp_path: Path) -> None:
         (mean_classifier()[:100], "not an ONNX model"),
         (network({"logits": (1, 2)}, dtype=TensorProto.INT8), "int8: export it with a float32, float16 or uint8 input"),
         (network({"logits": (1, 2)}, shape=(1, 4, 64, 64)), "4 channels are not read"),
+        (network({"logits": (8, 2)}, shape=(8, 3, 64, 64)), "takes batches of 8, .*: export it with a free first axis"),
         (network({"logits": (1, 2)}, metadata={"task": "obb"}), "turned boxes are not read"),
         (network({"logits": (1, 2)}, metadata={"task": "segment"}), "masks of single objects are not read"),
         (
@@ -226,6 +227,47 @@ def test_a_file_that_no_manifest_fits_is_refused(data: bytes, message: str) -> N
     given = {"layout": "NCHW"}
     with pytest.raises(ModelPackageError, match=message):
         draft_manifest(data, "m", given)
+
+
+def ending(kind: str) -> bytes:
+    """Return a network whose scores are the maps of ZipMap, a sequence, or a tensor of a type without numbers."""
+    model = onnx.load_model_from_string(network({"p": (1, 2)}))
+    del model.graph.output[0]
+    types = {
+        "ZipMap": helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, [])),
+        "SequenceConstruct": helper.make_tensor_type_proto(TensorProto.FLOAT, [1, 2]),
+    }
+    if kind in types:
+        options = {"domain": "ai.onnx.ml", "classlabels_strings": ["good", "bad"]} if kind == "ZipMap" else {}
+        model.graph.node.append(helper.make_node(kind, ["p"], ["o"], **options))
+        model.graph.output.append(helper.make_value_info("o", helper.make_sequence_type_proto(types[kind])))
+        # The number of the label that skl2onnx gives beside it.
+        model.graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, [1]))
+    else:
+        model.graph.node.append(helper.make_node("Cast", ["p"], ["o"], to=getattr(TensorProto, kind)))
+        model.graph.output.append(helper.make_tensor_value_info("o", getattr(TensorProto, kind), [1, 2]))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("ZipMap", r"output 'o' has the maps of ZipMap, .*options=\{'zipmap': False\}"),
+        ("SequenceConstruct", "output 'o' is no tensor, .*: export it as one tensor"),
+        ("BOOL", "output 'o' has the type bool, .*: export it with a Cast to float32"),
+        ("BFLOAT16", "output 'o' has the type bfloat16"),
+        ("STRING", "output 'o' has the type string"),
+    ],
+)
+def test_outputs_without_numbers_are_refused_before_any_question(kind: str, message: str) -> None:
+    with pytest.raises(ModelPackageError, match=message):
+        draft_manifest(ending(kind), "m", {})
+    beside = onnx.load_model_from_string(ending(kind))
+    beside.graph.output.append(helper.make_tensor_value_info("p", TensorProto.FLOAT, [1, 2]))
+    data = bytes(beside.SerializeToString())
+    assert "task" not in asked(data)
+    with pytest.raises(ModelPackageError, match="output 'o' "):
+        draft_manifest(data, "m", {"output": "scores=o"})
 
 
 @pytest.mark.parametrize("given", [{"scale": "1/255"}, {"mean": "0.5"}, {"std": "0.5"}])
