@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import base64
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
-from infra.broker.security import BrokerSecurity
+from infra.broker.security import BrokerSecurity, Tunnel
 from schemas.private_files import make_private_folder, replace_private
 from schemas.topics import MAX_REQUEST_BYTES
 
 NODE_ID = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Tunnel:
-    """Second listener, which advertises another port to its clients: the port of a proxy or tunnel before it."""
-
-    listen_port: int
-    advertised_port: int
 
 
 #: Durability: the broker acknowledges a record once it is in the page cache. The page cache survives `kill -9` of the
@@ -103,7 +94,7 @@ def write_config(
     text = _SERVER.format(
         node=NODE_ID,
         controller_port=controller_port,
-        network=network if security is None else security.network(port, controller_port),
+        network=network if security is None else security.network(port, controller_port, tunnel),
         data=data,
         max_bytes=MAX_REQUEST_BYTES,
     )

@@ -14,13 +14,13 @@ from types import TracebackType
 import psutil
 
 from infra.broker import kafka_jars
-from infra.broker.config import Tunnel, new_cluster_id, write_config
+from infra.broker.config import new_cluster_id, write_config
 from infra.broker.errors import BrokerError
 from infra.broker.java import find_java
 from infra.broker.locks import exclusive, try_lock
 from infra.broker.log_tail import log_tail, size
 from infra.broker.ports import free_port, listens
-from infra.broker.security import BrokerSecurity, write_arguments
+from infra.broker.security import BrokerSecurity, Tunnel, write_arguments
 from infra.broker.state import BrokerState, read_state, write_state
 from infra.parent_death import end_with_parent
 from schemas.addresses import HIDDEN

@@ -15,6 +15,14 @@ _JAAS = "org.apache.kafka.common.security"
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnel:
+    """Second listener, which advertises another port to its clients: the port of a proxy or tunnel before it."""
+
+    listen_port: int
+    advertised_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class TlsListener:
     """Further listener: TLS without SASL.
 
@@ -84,16 +92,20 @@ class BrokerSecurity:
     def _host(self) -> str:
         return "127.0.0.1" if self.keystore is None else "localhost"
 
-    def network(self, port: int, controller_port: int) -> str:
+    def network(self, port: int, controller_port: int, tunnel: Tunnel | None = None) -> str:
         """Return the lines of ``server.properties`` about listeners, logins and rights. They hold passwords."""
+        password, protocol = self.passwords[ADMIN], self._protocol
         more = "".join(f",{each.name}://{{host}}:{each.port}" for each in self.listeners)
         kinds = "".join(f",{each.name}:SSL" for each in self.listeners)
-        password, protocol = self.passwords[ADMIN], self._protocol
+        listened, advertised = more.format(host="127.0.0.1"), more.format(host="localhost")
+        if tunnel is not None:
+            listened += f",TUNNEL://127.0.0.1:{tunnel.listen_port}"
+            advertised += f",TUNNEL://{self._host}:{tunnel.advertised_port}"
+            kinds += f",TUNNEL:{protocol}"
         listener = f"listener.name.{protocol.lower()}.scram-sha-512"
         lines = [
-            f"listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"
-            + more.format(host="127.0.0.1"),
-            f"advertised.listeners={protocol}://{self._host}:{port}" + more.format(host="localhost"),
+            f"listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listened}",
+            f"advertised.listeners={protocol}://{self._host}:{port}{advertised}",
             f"inter.broker.listener.name={protocol}",
             f"listener.security.protocol.map={protocol}:{protocol},CONTROLLER:SASL_PLAINTEXT{kinds}",
             "sasl.enabled.mechanisms=SCRAM-SHA-512",
@@ -105,6 +117,7 @@ class BrokerSecurity:
             f"{listener}.sasl.jaas.config={_JAAS}.scram.ScramLoginModule required "
             f'username="{ADMIN}" password="{password}";',
             f"{listener}.connections.max.reauth.ms=600000",
+            f"listener.name.tunnel.scram-sha-512.sasl.jaas.config={_JAAS}.scram.ScramLoginModule required;",
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             f"super.users={';'.join(f'User:{name}' for name in (ADMIN, *self.super_users))}",
             "allow.everyone.if.no.acl.found=false",

@@ -11,8 +11,8 @@ import pytest
 
 from infra.broker import LocalBroker
 from infra.broker.cluster import LocalCluster
-from infra.broker.config import Tunnel
 from infra.broker.ports import free_port
+from infra.broker.security import Tunnel
 from schemas import KafkaSettings
 from tests.support.clusters import Arrivals, await_in_sync
 from tests.support.faults import LineUsers, Load, OwnBroker, Workers, await_progress, make_users, settle
@@ -69,6 +69,18 @@ def either_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ow
     broker = OwnBroker(tmp_path / "broker", is_secured=request.param)
     broker.start()
     yield broker
+    broker.stop()
+
+
+@pytest.fixture(params=[OPEN, SECURED])
+def proxied_users(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Proxy, LineUsers, LineUsers]]:
+    """The proxy, the users of a line through it, and the same users past it (for the books)."""
+    listen, advertised = free_port(), free_port()
+    broker = OwnBroker(tmp_path / "broker", is_secured=request.param, tunnel=Tunnel(listen, advertised))
+    broker.start()
+    proxy = Proxy(advertised, listen)
+    yield proxy, broker.users.at(advertised), broker.users
+    proxy.close()
     broker.stop()
 
 

@@ -8,20 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import FULL, Load, Workers, await_progress, settle
-from tests.support.proxy import Proxied
+from tests.support.faults import FULL, LineUsers, Load, Workers, await_progress, settle
+from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("fault", ["resets", "stall"])
-def test_network(proxied: Proxied, tmp_path: Path, fault: str, fault_row: Callable[..., None]) -> None:
-    proxy, through, past = proxied
-    workers = Workers(through, tmp_path)
+def test_network(
+    proxied_users: tuple[Proxy, LineUsers, LineUsers], tmp_path: Path, fault: str, fault_row: Callable[..., None]
+) -> None:
+    proxy, through, past = proxied_users
+    workers = Workers(through.worker, tmp_path, through.worker_file)
     try:
         workers.start().await_ready()
-        load = Load(through, tmp_path / "spool")
+        load = Load(through.camera, tmp_path / "spool")
         time.sleep(2)
         if fault == "resets":
             for _ in range(20 if FULL else 6):
@@ -32,8 +34,10 @@ def test_network(proxied: Proxied, tmp_path: Path, fault: str, fault_row: Callab
             proxy.stall()
             time.sleep(20 if FULL else 8)
             proxy.resume()
-        recovered = await_progress(past, tend=workers.revive, timeout_s=90)
-        figures = settle(past, load, tend=workers.revive)
-        fault_row(f"TCP {fault}", recovered_s=recovered, workers_restarted=workers.started - 1, **vars(figures))
+        recovered = await_progress(past.reviewer, tend=workers.revive, timeout_s=90)
+        figures = settle(past.reviewer, load, tend=workers.revive)
+        fault_row(
+            f"TCP {fault}{past.kind}", recovered_s=recovered, workers_restarted=workers.started - 1, **vars(figures)
+        )
     finally:
         workers.close()

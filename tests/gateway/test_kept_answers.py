@@ -77,9 +77,9 @@ def test_of_two_groups_the_one_that_inspects_is_the_answer(line: KafkaSettings, 
         return SHED
 
     with running_gateway(line, instance="pair") as gateway:
-        with answering_worker(line, group="first"), answering_worker(line, group="second"):
+        with answering_worker(line, group="first") as one, answering_worker(line, group="second") as other:
             assert gateway.inspect(image).status == 200
-            wait_until(lambda: len(gateway.ask("GET", "/metrics").data) > 0)
+            wait_until(lambda: one and other)
         with answering_worker(line, sheds, "first") as shed, answering_worker(line, inspects, "second"):
             threading.Timer(1.0, is_shed.set).start()
             answer = gateway.inspect(image, Prefer="wait=20")

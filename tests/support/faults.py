@@ -16,6 +16,7 @@ import cv2
 from infra.broker import LocalBroker
 from infra.broker.ports import free_port
 from infra.broker.secured_start import make_security
+from infra.broker.security import Tunnel
 from infra.demo.processes import WorkerProcess
 from models.datasets.elpv import load_cells
 from operations.audit.counts import total
@@ -70,6 +71,14 @@ class LineUsers:
     def kind(self) -> str:
         """End of the name of a scenario."""
         return "" if self.worker_file is None else ", secured"
+
+    def at(self, port: int) -> LineUsers:
+        """Return the same users at another port of the broker."""
+        moved = [
+            replace(each, bootstrap_servers=f"{each.bootstrap_servers.rpartition(':')[0]}:{port}")
+            for each in (self.camera, self.worker, self.reviewer)
+        ]
+        return LineUsers(*moved, self.worker_file)
 
 
 def make_users(admin: KafkaSettings, folder: Path) -> LineUsers:
@@ -269,11 +278,11 @@ class OwnBroker:
     With ``is_secured`` it has TLS, and each program a user with the rights of its role.
     """
 
-    def __init__(self, directory: Path, *, is_secured: bool = False) -> None:
+    def __init__(self, directory: Path, *, is_secured: bool = False, tunnel: Tunnel | None = None) -> None:
         port = free_port()
         security = make_security(directory, tls=True) if is_secured else None
         self._directory = directory
-        self._broker = LocalBroker(directory, port, 256, security=security)
+        self._broker = LocalBroker(directory, port, 256, tunnel=tunnel, security=security)
         self.kafka = KafkaSettings(f"127.0.0.1:{port}") if security is None else security.settings(port)
         self.users = LineUsers(self.kafka, self.kafka, self.kafka)
 

@@ -12,8 +12,8 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from infra.broker import LocalBroker
-from infra.broker.config import Tunnel
 from infra.broker.ports import free_port
+from infra.broker.security import Tunnel
 from infra.demo.processes import inspection_command
 from infra.doctor import examine
 from schemas import KafkaSettings
