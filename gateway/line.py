@@ -172,7 +172,7 @@ class GatewayLine:
             try:
                 return await asyncio.wait_for(future, max(0.0, until_s - self.clock.monotonic_s()))
             except TimeoutError:
-                return self.reader.index.get(frame_id)
+                return self.known(frame_id)
 
     def knows(self, frame_id: str) -> bool:
         """Return True if this process published a frame in the last minutes, or knows its decision or its key."""

@@ -55,7 +55,7 @@ class OpenConnections:
         return True
 
     def evict(self) -> bool:
-        """Close the connection that has been idle for longest; return False if there is none."""
+        """Close the longest idle connection; return False if no connection is idle."""
         if not self._idle:
             return False
         longest, _ = self._idle.popitem(last=False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
 from schemas import KafkaSettings
+from tests.support.faults import OwnBroker
 from tests.support.gateways import Served, make_image, running_gateway
 from transport.topic_setup import apply
 
@@ -25,6 +27,15 @@ def served(broker: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Ite
     ):
         worker.await_ready()
         yield Served(kafka, gateway)
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[OwnBroker]:
+    """A broker that the test may freeze and kill."""
+    broker = OwnBroker(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.stop()
 
 
 @pytest.fixture(scope="session")

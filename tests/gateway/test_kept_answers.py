@@ -86,3 +86,6 @@ def test_of_two_groups_the_one_that_inspects_is_the_answer(line: KafkaSettings, 
             assert (answer.status, len(shed), len(late)) == (200, 1, 1)
         with answering_worker(line, sheds, "first"), answering_worker(line, lambda _: None, "second"):
             assert gateway.inspect(image, Prefer="wait=1").json["decision"]["result_state"] == "ABORTED"
+            pending = gateway.inspect(image, "?deadline_ms=20000", Prefer="respond-async, wait=1")
+            assert pending.status == 202
+            assert gateway.ask("GET", f"{pending.headers['location']}?wait=1").status == 202

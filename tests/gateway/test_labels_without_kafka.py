@@ -6,8 +6,6 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,14 +17,6 @@ pytestmark = pytest.mark.broker
 #: Longest time of a label, see docs/gateway.md, and what a busy machine may add.
 BOUND_S, BUSY_S = 15.0, 5.0
 LABEL = json.dumps({"truth": "good", "part_id": "P-1", "station": "http", "camera_id": "top"})
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[OwnBroker]:
-    broker = OwnBroker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 def labels_at_once(gateway: RunningGateway, number: int) -> list[tuple[Answer, float]]:
