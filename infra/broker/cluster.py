@@ -171,8 +171,8 @@ class LocalCluster:
         return self._nodes
 
     @property
-    def bootstrap_servers(self) -> str:
-        """Addresses of all nodes.
+    def settings(self) -> KafkaSettings:
+        """Settings of a client that may do everything.
 
         Raises
         ------
@@ -182,7 +182,12 @@ class LocalCluster:
         plan = find_plan(self.data_dir)
         if plan is None or not any(node.process for node in self.nodes):
             raise BrokerError(f"no cluster runs on {self.data_dir}; start it with `inspection broker start --nodes 3`")
-        return self._settings(plan).bootstrap_servers
+        return self._settings(plan)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Addresses of all nodes; raises as `settings` does."""
+        return self.settings.bootstrap_servers
 
     def status(self) -> ClusterStatus:
         """Return the state of all nodes."""

@@ -15,6 +15,7 @@ from schemas import Action, Codec, Decision, Frame, KafkaSettings, ResultState, 
 from schemas.codec import decode
 from schemas.records import DeadLetter
 from schemas.replay_headers import RETRY_HEADER
+from tests.support.line_users import LineUsers
 from tests.support.programs import PATIENCE_S, Programs
 from tests.support.worker_frames import make_frame
 from transport.producer import make_producer
@@ -35,15 +36,22 @@ KEYS = {
 
 @dataclasses.dataclass(frozen=True)
 class ForgedLine:
-    """Line, its programs, and the settings of those who hold a key; "" holds none."""
+    """Line, its programs, and the private keys of those who hold one; "" holds none."""
 
     programs: Programs
-    holders: dict[str, KafkaSettings]
+    users: LineUsers
+    keys: dict[str, str | None]
     trust: Path
 
     @property
     def kafka(self) -> KafkaSettings:
-        return self.holders[""]
+        """Settings of a reader."""
+        return self.users.reviewer
+
+    def writer(self, holder: str, topic: str) -> KafkaSettings:
+        """Return the settings of somebody who may write to a topic, with the key of a holder."""
+        user = self.users.worker if topic == self.users.worker.decisions else self.users.camera
+        return dataclasses.replace(user, signing_key=self.keys[holder])
 
     def send(self, holder: str, record: Frame | Decision, **headers: bytes) -> None:
         """Publish a record as the holder of a key."""
@@ -51,7 +59,7 @@ class ForgedLine:
         self.send_bytes(holder, topic, record.key.encode(), Codec().encode(record), headers)
 
     def send_bytes(self, holder: str, topic: str, key: bytes, value: bytes, headers: dict[str, bytes]) -> None:
-        producer = make_producer(self.holders[holder], {})
+        producer = make_producer(self.writer(holder, topic), {})
         producer.produce(topic, value, key, headers=list(headers.items()))
         assert producer.flush(PATIENCE_S) == 0
 
@@ -86,22 +94,23 @@ class ForgedLine:
 
 
 @pytest.fixture
-def forged(programs: Programs, line: KafkaSettings, tmp_path: Path) -> ForgedLine:
-    trust, holders = tmp_path / "trust", {"": line}
+def forged(programs: Programs, users: LineUsers, tmp_path: Path) -> ForgedLine:
+    trust, keys = tmp_path / "trust", dict[str, str | None]({"": None})
     trust.mkdir()
     for name, (role, cameras) in KEYS.items():
         made = make_key_files(tmp_path / "keys", name, role, (cameras,))
-        holders[name] = dataclasses.replace(line, signing_key=str(made.private))
+        keys[name] = str(made.private)
         if name != "late":
             shutil.copy(made.public, trust)
     believes = {"INSPECTION_TRUST": str(trust)}
     programs.variables = {
-        "worker": {"INSPECTION_SIGNING_KEY": str(holders["worker"].signing_key), **believes},
+        "worker": {"INSPECTION_SIGNING_KEY": str(keys["worker"]), **believes},
         "gate": believes,
-        "operator": {"INSPECTION_SIGNING_KEY": str(holders["ann"].signing_key)},
+        "operator": {"INSPECTION_SIGNING_KEY": str(keys["ann"])},
     }
-    programs.connect("", {"bootstrap.servers": line.bootstrap_servers})
-    return ForgedLine(programs, holders, trust)
+    for role, kafka in (("worker", users.worker), ("gate", users.gate), ("operator", users.operator)):
+        programs.connect(role, {"bootstrap.servers": kafka.bootstrap_servers, **dict(kafka.client)})
+    return ForgedLine(programs, users, keys, trust)
 
 
 def test_forged_and_repeated_records_fail_safe(forged: ForgedLine, fault_row: Callable[..., None]) -> None:
@@ -164,7 +173,7 @@ def test_forged_and_repeated_records_fail_safe(forged: ForgedLine, fault_row: Ca
     forged.send("late", late)
     forged.send_bytes(
         "", kafka.frames, late.key.encode(), Codec().encode(late),
-        {**signature_of(forged.holders["late"], late), RETRY_HEADER: letter_id.encode()},
+        {**signature_of(forged.writer("late", kafka.frames), late), RETRY_HEADER: letter_id.encode()},
     )  # fmt: skip
     count += 2
     assert forged.decision(late, count).result_state is ResultState.ABORTED
@@ -173,7 +182,7 @@ def test_forged_and_repeated_records_fail_safe(forged: ForgedLine, fault_row: Ca
     programs.stop("actuate")
     parts = [act["part_key"] for act in programs.acts()]
     assert parts.count(real.frame_id) == parts.count(alone.frame_id) == 1
-    fault_row("forged records", forged=10, accepted=0)
+    fault_row(f"forged records{forged.users.kind}", forged=10, accepted=0)
 
 
 def signature_of(holder: KafkaSettings, frame: Frame) -> dict[str, bytes]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import FULL, LineUsers, Load, Workers, await_progress, settle
+from tests.support.faults import FULL, Load, Workers, await_progress, settle
+from tests.support.line_users import LineUsers
 from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]

@@ -13,15 +13,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
 from infra.demo.processes import WorkerProcess
-from schemas import Decision, Encoding, KafkaSettings, ResultState
+from schemas import Decision, Encoding, ResultState
 from schemas.codec import decode, encode
+from schemas.groups import READER
 from schemas.ids import frame_id
 from schemas.topics import FRAMES
 from tests.support.faults import OwnBroker
+from tests.support.line_users import LineUsers
 from tests.support.press_frames import make_frame
+from transport.clients import client_config, make_consumer
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
@@ -34,14 +37,14 @@ PATIENCE_S = 20.0
 class Cameras:
     """Send frames with a deadline of half a second all the time, and read the decisions."""
 
-    def __init__(self, kafka: KafkaSettings, fps: float = 10) -> None:
-        self._kafka = kafka
+    def __init__(self, users: LineUsers, fps: float = 10) -> None:
+        self._frames = users.camera.frames
         self._fps = fps
-        config = {"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
-        self.producer = Producer({**config, "message.max.bytes": FRAMES.max_message_bytes})
-        self._consumer = Consumer({**config, "group.id": "reader", "enable.auto.commit": False})
-        partitions = len(self._consumer.list_topics(kafka.decisions, timeout=20).topics[kafka.decisions].partitions)
-        self._consumer.assign([TopicPartition(kafka.decisions, number, 0) for number in range(partitions)])
+        self.producer = Producer({**client_config(users.camera), "message.max.bytes": FRAMES.max_message_bytes})
+        self._consumer = make_consumer(users.reviewer, {"group.id": READER, "enable.auto.commit": False})
+        decisions = users.reviewer.decisions
+        partitions = self._consumer.list_topics(decisions, timeout=20).topics[decisions].partitions
+        self._consumer.assign([TopicPartition(decisions, number, 0) for number in partitions])
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -52,7 +55,7 @@ class Cameras:
             sequence += 1
             for camera in CAMERAS:
                 frame = make_frame(sequence, captured_at_us=time.time_ns() // 1000, deadline_ms=500, camera=camera)
-                self.producer.produce(self._kafka.frames, encode(frame), frame.key)
+                self.producer.produce(self._frames, encode(frame), frame.key)
             self.producer.poll(0)
 
     def read(self) -> list[Decision]:
@@ -87,6 +90,13 @@ class Cameras:
         self._consumer.close()
 
 
+def start_worker(users: LineUsers, folder: Path) -> WorkerProcess:
+    kafka = users.worker
+    return WorkerProcess(
+        kafka, model=None, group=kafka.prefix, log=folder / "worker.log", client_file=users.worker_file
+    )
+
+
 def slow_png() -> bytes:
     """Return a few kilobytes that take a large part of a second to decode."""
     done, data = cv2.imencode(".png", np.zeros((9_000, 9_000), np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
@@ -95,32 +105,34 @@ def slow_png() -> bytes:
 
 
 @pytest.mark.long
-def test_after_a_broker_that_paused(own_broker: OwnBroker, tmp_path: Path, fault_row: Callable[..., None]) -> None:
-    kafka = own_broker.kafka
-    with WorkerProcess(kafka, model=None, group="pause", log=tmp_path / "worker.log") as worker:
+def test_after_a_broker_that_paused(either_broker: OwnBroker, tmp_path: Path, fault_row: Callable[..., None]) -> None:
+    users = either_broker.users
+    with start_worker(users, tmp_path) as worker:
         worker.await_ready()
-        cameras = Cameras(kafka)
+        cameras = Cameras(users)
         try:
             cameras.await_inspected(0)
-            own_broker.signal(signal.SIGSTOP)
+            either_broker.signal(signal.SIGSTOP)
             try:
                 time.sleep(4)
             finally:
-                own_broker.signal(signal.SIGCONT)
+                either_broker.signal(signal.SIGCONT)
             recovered = cameras.await_inspected(time.time_ns() // 1000)
             share = cameras.inspected_share(3)
         finally:
             cameras.close()
-    fault_row("broker paused 4 s, overload", recovered_s=max(recovered.values()), inspected_percent=100 * share)
+    fault_row(
+        f"broker paused 4 s, overload{users.kind}", recovered_s=max(recovered.values()), inspected_percent=100 * share
+    )
     assert share > 0.3
 
 
 @pytest.mark.long
-def test_after_sixteen_slow_frames(line: KafkaSettings, tmp_path: Path, fault_row: Callable[..., None]) -> None:
+def test_after_sixteen_slow_frames(users: LineUsers, tmp_path: Path, fault_row: Callable[..., None]) -> None:
     image = slow_png()
-    with WorkerProcess(line, model=None, group=line.prefix, log=tmp_path / "worker.log") as worker:
+    with start_worker(users, tmp_path) as worker:
         worker.await_ready()
-        cameras = Cameras(line)
+        cameras = Cameras(users)
         try:
             cameras.await_inspected(0)
             for number in range(16):
@@ -129,7 +141,7 @@ def test_after_sixteen_slow_frames(line: KafkaSettings, tmp_path: Path, fault_ro
                     frame_id=frame_id("press", "slow", 1, number), encoding=Encoding.PNG, width=9_000, height=9_000,
                     image=image, sha256=hashlib.sha256(image).hexdigest(),
                 )  # fmt: skip
-                cameras.producer.produce(line.frames, encode(slow), slow.key)
+                cameras.producer.produce(users.camera.frames, encode(slow), slow.key)
             answered = 0
             until_s = time.monotonic() + 90
             while answered < 16:
@@ -141,5 +153,5 @@ def test_after_sixteen_slow_frames(line: KafkaSettings, tmp_path: Path, fault_ro
             share = cameras.inspected_share(3)
         finally:
             cameras.close()
-    fault_row("sixteen slow frames", recovered_s=max(recovered.values()), inspected_percent=100 * share)
+    fault_row(f"sixteen slow frames{users.kind}", recovered_s=max(recovered.values()), inspected_percent=100 * share)
     assert share > 0.3

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas import KafkaSettings
-from tests.support.faults import FULL
-from tests.support.proxy import Proxied
+from tests.support.faults import FULL, SECURED_FIRST
+from tests.support.line_users import LineUsers
+from tests.support.proxy import Proxy
 from tests.support.redundant_lines import DEADLINE_MS, GateFigures, RedundantLine
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults, pytest.mark.long, pytest.mark.alone]
@@ -30,12 +30,13 @@ def check(figures: GateFigures) -> None:
     assert figures.failsafe <= (0 if FULL else figures.frames // 4)
 
 
+@pytest.mark.parametrize("users", SECURED_FIRST, indirect=True)
 @pytest.mark.parametrize("is_second", [False, True], ids=["first group", "second group"])
 @pytest.mark.parametrize("fault", ["kill -9", "SIGSTOP"])
 def test_a_worker(
-    line: KafkaSettings, tmp_path: Path, is_second: bool, fault: str, fault_row: Callable[..., None]
+    users: LineUsers, tmp_path: Path, is_second: bool, fault: str, fault_row: Callable[..., None]
 ) -> None:
-    redundant = RedundantLine(line, tmp_path)
+    redundant = RedundantLine(users, tmp_path)
     try:
         redundant.begin_fault()
         redundant.signal(is_second, signal.SIGKILL if fault == "kill -9" else signal.SIGSTOP)
@@ -51,14 +52,17 @@ def test_a_worker(
     finally:
         redundant.close()
     name = "second" if is_second else "first"
-    fault_row(f"two groups, deadline {DEADLINE_MS} ms: {fault} in the {name}", **asdict(figures))
+    fault_row(f"two groups, deadline {DEADLINE_MS} ms: {fault} in the {name}{users.kind}", **asdict(figures))
     check(figures)
     assert figures.superseded > 0
 
 
-def test_a_worker_without_network(proxied: Proxied, tmp_path: Path, fault_row: Callable[..., None]) -> None:
-    proxy, through, past = proxied
-    redundant = RedundantLine(past, tmp_path, second=through)
+@pytest.mark.parametrize("proxied_users", SECURED_FIRST, indirect=True)
+def test_a_worker_without_network(
+    proxied_users: tuple[Proxy, LineUsers, LineUsers], tmp_path: Path, fault_row: Callable[..., None]
+) -> None:
+    proxy, through, past = proxied_users
+    redundant = RedundantLine(past, tmp_path, second=through.worker)
     try:
         redundant.begin_fault()
         proxy.stall()
@@ -70,6 +74,6 @@ def test_a_worker_without_network(proxied: Proxied, tmp_path: Path, fault_row: C
         figures = redundant.settle()
     finally:
         redundant.close()
-    fault_row(f"two groups, deadline {DEADLINE_MS} ms: network of the second lost", **asdict(figures))
+    fault_row(f"two groups, deadline {DEADLINE_MS} ms: network of the second lost{past.kind}", **asdict(figures))
     check(figures)
     assert figures.superseded > 0

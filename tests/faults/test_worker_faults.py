@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import FULL, LineUsers, Load, Workers, await_progress, settle
+from tests.support.faults import FULL, Load, Workers, await_progress, settle
+from tests.support.line_users import LineUsers
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 

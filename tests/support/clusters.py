@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import TopicPartition
 
 from infra.broker.cluster import ClusterNode, LocalCluster
+from infra.broker.secured_start import make_security
 from schemas import KafkaSettings
+from schemas.groups import READER
+from tests.support.line_users import LineUsers, make_users
+from transport.clients import make_admin, make_consumer
+from transport.topic_setup import apply
 
 _LEADS = re.compile(r"^(\S+ \S+) .*Completed transition to Leader", re.MULTILINE)
 
@@ -29,20 +34,20 @@ def controller(cluster: LocalCluster) -> ClusterNode:
 
 def coordinator(cluster: LocalCluster, group: str) -> ClusterNode:
     """Return the node that coordinates a consumer group."""
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})  # its requests end with it
+    admin = make_admin(cluster.settings)  # its requests end with it
     [found] = admin.describe_consumer_groups([group]).values()
     return cluster.nodes[found.result(30).coordinator.id - 1]
 
 
 def leader(cluster: LocalCluster, topic: str) -> ClusterNode:
     """Return the node that leads the first partition of a topic."""
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+    admin = make_admin(cluster.settings)
     return cluster.nodes[admin.list_topics(topic, timeout=30).topics[topic].partitions[0].leader - 1]
 
 
 def await_in_sync(cluster: LocalCluster, timeout_s: float = 120) -> None:
     """Wait until every partition has all its copies in sync."""
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+    admin = make_admin(cluster.settings)
     until_s = time.monotonic() + timeout_s
     while True:
         partitions = [
@@ -58,9 +63,7 @@ class Arrivals:
     """Reader of decisions that notes when each one comes."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._consumer = Consumer(
-            {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "arrivals", "log_level": 0}
-        )
+        self._consumer = make_consumer(kafka, {"group.id": READER, "log_level": 0})
         partitions = self._consumer.list_topics(kafka.decisions, timeout=30).topics[kafka.decisions].partitions
         self._consumer.assign([TopicPartition(kafka.decisions, number, 0) for number in partitions])
         self._stop = threading.Event()
@@ -85,7 +88,16 @@ class Arrivals:
         self._consumer.close()
 
 
-def start_cluster(directory: Path) -> LocalCluster:
-    cluster = LocalCluster(directory, 0, ends_with_us=True)
+def cluster_users(cluster: LocalCluster, prefix: str, folder: Path) -> LineUsers:
+    """Create the topics of a line, and return its users: one for each role if the cluster is secured."""
+    admin = replace(cluster.settings, prefix=prefix)
+    apply(admin, timeout_s=60)
+    return make_users(admin, folder) if admin.client else LineUsers.same(admin)
+
+
+def start_cluster(directory: Path, *, is_secured: bool = False) -> LocalCluster:
+    """Start a cluster of three; with ``is_secured`` it has TLS and passwords."""
+    security = make_security(directory, tls=True) if is_secured else None
+    cluster = LocalCluster(directory, 0, ends_with_us=True, security=security)
     cluster.start(timeout_s=300)
     return cluster

@@ -8,10 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import pytest
 
 from infra.broker import LocalBroker
 from infra.broker.ports import free_port
@@ -29,15 +30,18 @@ from schemas.clock import SystemClock
 from schemas.codec import decode
 from schemas.errors import InspectionError
 from schemas.groups import READER
-from schemas.roles import Principals
-from tests.support.secured import add_user
-from transport.acl_setup import apply_acls
+from tests.support.line_users import LineUsers, make_users
 from transport.clients import make_consumer
 from transport.range_reader import read_topic
 from transport.topic_setup import apply
 
 #: `make test-faults` runs everything at length; `make test` a short form of each.
 FULL = os.environ.get("INSPECTION_FAULTS") == "full"
+#: The short faults run on an open broker, and on a secured one with a user for each program.
+SECURED = pytest.param(True, id="secured", marks=pytest.mark.long)
+OPEN = pytest.param(False, id="open")
+#: Faults that take long run on a secured broker, and on an open one in `make test-faults` only.
+SECURED_FIRST = [pytest.param(True, id="secured"), *([OPEN] if FULL else [])]
 #: Far above an inspection, far below a fault: what a fault delays is shed.
 DEADLINE_MS = 2_000
 IDENTITY = CameraIdentity("line-1", "press", "top")
@@ -56,47 +60,6 @@ class Figures:
     accepted: int
     shed: int
     late_accepts: int
-
-
-@dataclass(frozen=True)
-class LineUsers:
-    """Settings of the programs of a line: the same for all, or a user with one role for each."""
-
-    camera: KafkaSettings
-    worker: KafkaSettings
-    reviewer: KafkaSettings
-    worker_file: Path | None = None
-
-    @property
-    def kind(self) -> str:
-        """End of the name of a scenario."""
-        return "" if self.worker_file is None else ", secured"
-
-    def at(self, port: int) -> LineUsers:
-        """Return the same users at another port of the broker."""
-        moved = [
-            replace(each, bootstrap_servers=f"{each.bootstrap_servers.rpartition(':')[0]}:{port}")
-            for each in (self.camera, self.worker, self.reviewer)
-        ]
-        return LineUsers(*moved, self.worker_file)
-
-
-def make_users(admin: KafkaSettings, folder: Path) -> LineUsers:
-    """Create a user for each program of a secured line, with the rights of its role alone."""
-    names = {role: f"{admin.prefix}-{role}" for role in ("camera", "worker", "reviewer")}
-    found = {}
-    for role, name in names.items():
-        password = f"fau1t-pass-of-{role}"
-        add_user(admin, name, password)
-        client = {**dict(admin.client), "sasl.username": name, "sasl.password": password}
-        found[role] = replace(admin, client=tuple(client.items()))
-    # The workers join a group with the name of the prefix, see `Workers`.
-    groups = {"worker": admin.prefix, "watch": f"{admin.prefix}-watch"}
-    apply_acls(admin, Principals({role: (name,) for role, name in names.items()}, groups))
-    file = folder / "worker.properties"
-    file.touch(0o600)
-    file.write_text("".join(f"{key}={value}\n" for key, value in found["worker"].client))
-    return LineUsers(found["camera"], found["worker"], found["reviewer"], file)
 
 
 class SeededStart(SystemClock):
@@ -284,7 +247,7 @@ class OwnBroker:
         self._directory = directory
         self._broker = LocalBroker(directory, port, 256, tunnel=tunnel, security=security)
         self.kafka = KafkaSettings(f"127.0.0.1:{port}") if security is None else security.settings(port)
-        self.users = LineUsers(self.kafka, self.kafka, self.kafka)
+        self.users = LineUsers.same(self.kafka)
 
     def start(self) -> None:
         self._broker.start(timeout_s=120)

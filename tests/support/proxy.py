@@ -7,8 +7,6 @@ import socket
 import struct
 import threading
 
-from schemas import KafkaSettings
-
 _CHUNK = 65536
 
 
@@ -91,7 +89,3 @@ class Proxy:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
-
-
-#: The proxy, the line through it, and the line past it.
-Proxied = tuple[Proxy, KafkaSettings, KafkaSettings]

@@ -14,6 +14,7 @@ from replay.past.source import Source
 from schemas import Frame, KafkaSettings
 from schemas.codec import decode
 from tests.support.faults import FULL, Load
+from tests.support.line_users import LineUsers
 from tests.support.programs import Programs
 from transport.range_reader import read_topic
 
@@ -40,13 +41,14 @@ class RedundantLine:
     ``second`` are the settings of the second group's worker: it may be behind a proxy.
     """
 
-    def __init__(self, kafka: KafkaSettings, directory: Path, second: KafkaSettings | None = None) -> None:
-        self._kafka, self._directory = kafka, directory
-        self._settings = {False: kafka, True: second or kafka}
+    def __init__(self, users: LineUsers, directory: Path, second: KafkaSettings | None = None) -> None:
+        self._kafka, self._directory = users.reviewer, directory
+        self._settings = {False: users.worker, True: second or users.worker}
+        self._worker_file = users.worker_file
         self._started = 0
         self._fault_us = 0
-        self._programs = Programs(directory, kafka.prefix)
-        self._programs.connect("", {"bootstrap.servers": kafka.bootstrap_servers})
+        self._programs = Programs(directory, users.gate.prefix)
+        self._programs.connect("gate", {"bootstrap.servers": users.gate.bootstrap_servers, **dict(users.gate.client)})
         self.workers: dict[bool, WorkerProcess] = {}
         for is_second in (False, True):
             self.start(is_second)
@@ -54,7 +56,7 @@ class RedundantLine:
             worker.await_ready(120)
         gate = ("--belt-ms", str(BELT_MS), "--fault-after", "0", "--journal", str(self._programs.journal), "--json")
         self._programs.start("actuate", *gate, until="gate ready")
-        self._load = Load(kafka, directory / "spool", fps=20, cameras=2, deadline_ms=DEADLINE_MS)
+        self._load = Load(users.camera, directory / "spool", fps=20, cameras=2, deadline_ms=DEADLINE_MS)
 
     def start(self, is_second: bool) -> None:
         """Start the worker of a group."""
@@ -62,6 +64,7 @@ class RedundantLine:
         self.workers[is_second] = WorkerProcess(
             self._settings[is_second], model=None, group=self._kafka.prefix,
             log=self._directory / f"worker-{self._started}.log", options=["--redundant"] if is_second else [],
+            client_file=self._worker_file,
         )  # fmt: skip
 
     def begin_fault(self) -> None:

@@ -17,8 +17,8 @@ from operations.key_entries import entry_of, publish_entries, read_spread_keys
 from replay.archive import ArchiveSink, ArchiveStore, SinkOptions
 from schemas import Action, KafkaSettings
 from schemas.errors import SettingsError
-from tests.support.faults import make_users
 from tests.support.gateways import running_gateway
+from tests.support.line_users import make_users
 from tests.support.quality_lines import EPOCH_US, decision, publish, run
 from tests.support.secured import SecuredBroker
 from tests.support.trust_folders import Keys
