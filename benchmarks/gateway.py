@@ -2,6 +2,7 @@
 
 Both have the same model and the same number of threads. In each round they run in turns: at saturation with a number of
 clients, and at a share of Flask's rate with requests at fixed times. Behind the gateway there are Kafka and a worker.
+The processor time of an answer says which rate is possible on this machine: all programs share its cores.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import peers
+from benchmarks.cpu_times import cpu_ms_per_answer, cpu_seconds
 from benchmarks.http_load import Measured, saturate, send_at
 from benchmarks.machine import described, machine
 from benchmarks.open_loop import Schedule
@@ -39,6 +43,14 @@ FLASK, GATEWAY = "flask", "gateway"
 AIM_P50_MS, AIM_RATE, AIM_P99 = 5.0, 1.0, 1.2
 _READY_S = 120.0
 _WARM_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Address to post images to, and the processes that work for an answer, by name."""
+
+    url: str
+    pids: Mapping[str, int]
 
 
 @contextmanager
@@ -70,8 +82,8 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def contenders(args: argparse.Namespace, scratch: Path) -> Iterator[dict[str, str]]:
-    """Start both servers; yield the address to post images to, by name."""
+def contenders(args: argparse.Namespace, scratch: Path) -> Iterator[dict[str, Contender]]:
+    """Start both servers; yield them by name."""
     kind = workload(args.workload)
     model = package(kind.network, scratch)
     flask, gateway = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
@@ -90,41 +102,51 @@ def contenders(args: argparse.Namespace, scratch: Path) -> Iterator[dict[str, st
         threads = ["--threads", str(args.threads)]
         with (
             WorkerProcess(kafka, model=model, group="bench", log=scratch / "worker.log", options=threads) as worker,
-            served(gateway_command, f"{gateway}/ready", scratch / "gateway.log"),
-            served(flask_command, f"{flask}/health", scratch / "flask.log", PYTHONPATH=str(Path.cwd())),
+            served(gateway_command, f"{gateway}/ready", scratch / "gateway.log") as gateway_pid,
+            served(flask_command, f"{flask}/health", scratch / "flask.log", PYTHONPATH=str(Path.cwd())) as flask_pid,
         ):
             worker.await_ready()
-            yield {FLASK: f"{flask}/predict", GATEWAY: f"{gateway}/v1/inspections"}
+            broker_pid = broker.status().pid
+            assert broker_pid is not None
+            yield {
+                FLASK: Contender(f"{flask}/predict", {"server": flask_pid}),
+                GATEWAY: Contender(
+                    f"{gateway}/v1/inspections", {"gateway": gateway_pid, "worker": worker.pid, "broker": broker_pid}
+                ),
+            }
 
 
-def measure(urls: Mapping[str, str], args: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(servers: Mapping[str, Contender], args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure both in turns, for each number of clients; return a row for each run."""
     kind = workload(args.workload)
     pictures = images(kind.size_wh, kind.colour)
     rows: list[dict[str, Any]] = []
 
-    def add(load: str, number: int, name: str, clients: int, found: Measured) -> None:
+    def add(load: str, number: int, name: str, clients: int, run: Callable[[str], Measured]) -> Measured:
+        before = cpu_seconds(servers[name].pids)
+        found = run(servers[name].url)
+        cpu_ms = cpu_ms_per_answer(before, cpu_seconds(servers[name].pids), len(found.latencies_ms))
         rows.append(
             {
                 "load": load, "round": number, "name": name, "clients": clients, "rate": round(found.rate, 2),
                 "refused": found.refused, "p50_ms": round(percentile(found.latencies_ms, 50), 2),
-                "p99_ms": round(percentile(found.latencies_ms, 99), 2),
+                "p99_ms": round(percentile(found.latencies_ms, 99), 2), "cpu_ms": cpu_ms,
             }
         )  # fmt: skip
         progress(json.dumps(rows[-1]))
+        return found
 
-    for url in urls.values():
-        saturate(url, pictures, 2, _WARM_S)
+    for server in servers.values():
+        saturate(server.url, pictures, 2, _WARM_S)
     for clients in args.clients:
-        rates: dict[str, list[float]] = {name: [] for name in urls}
-        for number, name in in_turns(list(urls), args.rounds):
-            done = saturate(urls[name], pictures, clients, args.seconds)
-            add("closed", number, name, clients, done)
-            rates[name].append(done.rate)
+        rates: dict[str, list[float]] = {name: [] for name in servers}
+        for number, name in in_turns(list(servers), args.rounds):
+            closed = partial(saturate, images=pictures, clients=clients, seconds=args.seconds)
+            rates[name].append(add("closed", number, name, clients, closed).rate)
         rate = Spread.of(rates[FLASK]).median * args.load / 100
-        for number, name in in_turns(list(urls), args.rounds):
+        for number, name in in_turns(list(servers), args.rounds):
             schedule = Schedule(rate, args.seconds, clients, number)
-            add("open", number, name, clients, send_at(urls[name], pictures, schedule))
+            add("open", number, name, clients, partial(send_at, images=pictures, schedule=schedule))
     return rows
 
 
@@ -135,13 +157,22 @@ def table(report: Mapping[str, Any]) -> str:
         chosen = (row for row in report["runs"] if (row["load"], row["name"], row["clients"]) == (load, name, clients))
         return Spread.of([row[figure] for row in chosen])
 
+    def cpu(name: str, clients: int) -> str:
+        chosen = [
+            row["cpu_ms"] for row in report["runs"]
+            if (row["load"], row["name"], row["clients"]) == ("closed", name, clients)
+        ]  # fmt: skip
+        medians = {part: Spread.of([row[part] for row in chosen]).median for part in chosen[0]}
+        parts = ", ".join(f"{part} {ms:.1f}" for part, ms in medians.items())
+        return f"{sum(medians.values()):.1f} ({parts})"
+
     lines, aims = [], []
     for clients in report["settings"]["clients"]:
         for name in (FLASK, GATEWAY):
             lines.append(
                 [
                     clients, name, of("closed", name, clients, "rate"), of("open", name, clients, "p50_ms"),
-                    of("open", name, clients, "p99_ms"), of("open", name, clients, "refused"),
+                    of("open", name, clients, "p99_ms"), of("open", name, clients, "refused"), cpu(name, clients),
                 ]
             )  # fmt: skip
         added_ms = of("open", GATEWAY, clients, "p50_ms").median - of("open", FLASK, clients, "p50_ms").median
@@ -152,7 +183,7 @@ def table(report: Mapping[str, Any]) -> str:
             f"{clients} clients: {added_ms:+.1f} ms at p50, {rate:.2f} of the rate, {p99:.2f} of p99: "
             f"{'met' if is_met else 'MISSED'} (aims: {AIM_P50_MS:g} ms, {AIM_RATE:g}, {AIM_P99:g})"
         )
-    head = ["clients", "server", "answers/s at saturation", "p50 ms", "p99 ms", "refused"]
+    head = ["clients", "server", "answers/s at saturation", "p50 ms", "p99 ms", "refused", "CPU ms an answer"]
     return "\n\n".join([described(report["machine"]), markdown(head, lines), *aims])
 
 
@@ -169,8 +200,8 @@ def main() -> None:
     args = parser.parse_args()
     peers.ensure()
     found_machine = machine()
-    with tempfile.TemporaryDirectory() as scratch, contenders(args, Path(scratch)) as urls:
-        runs = measure(urls, args)
+    with tempfile.TemporaryDirectory() as scratch, contenders(args, Path(scratch)) as servers:
+        runs = measure(servers, args)
     names = ("clients", "threads", "load", "seconds", "rounds", "workload")
     report = {"machine": found_machine, "settings": {name: getattr(args, name) for name in names}, "runs": runs}
     write("gateway", report, table(report), json_file=args.json)
