@@ -126,11 +126,12 @@ def _line_item(line: bytes) -> BatchItem:
         data = base64.b64decode(values["image"], validate=True)
     except (binascii.Error, ValueError):
         raise Problem("bad-request", "an image of the batch is not base64") from None
-    attributes = attributes_of(values.get("attributes") or {})
-    texts = {name: values[name] for name in FIELDS if name != "attributes" and values.get(name) is not None}
-    if isinstance(texts.get("deadline_ms"), int):
-        texts["deadline_ms"] = str(texts["deadline_ms"])
-    key = values.get("idempotency_key")
-    if not all(isinstance(text, str) for text in (*texts.values(), key or "")):
+    stated = {name: value for name, value in values.items() if value is not None}
+    attributes = attributes_of(stated.pop("attributes", {}))
+    if type(stated.get("deadline_ms")) is int:
+        stated["deadline_ms"] = str(stated["deadline_ms"])
+    if not all(isinstance(value, str) for value in stated.values()):
         raise Problem("bad-request", "the fields of a line of the batch are texts")
-    return BatchItem(data, replace(fields_of(texts.items()), attributes=attributes), parse_key(key))
+    key = parse_key(stated.pop("idempotency_key", None))
+    fields = fields_of((name, stated[name]) for name in FIELDS if name in stated)
+    return BatchItem(data, replace(fields, attributes=attributes), key)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.problems import Problem
+from gateway.whole_numbers import whole_number
 
 #: Largest rest of a refused body that is read, in bytes, and the longest time for it, in seconds. A client that writes
 #: its whole body first would otherwise see a broken connection instead of the answer.
@@ -94,8 +95,10 @@ def declared_size(request: Request, most_bytes: int) -> int | None:
         ``too-large``, before any byte of the body is read.
     """
     text = request.headers.get("content-length")
-    size = int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 19 else None
-    if text is not None and (size is None or size > most_bytes):
+    if text is None:
+        return None
+    size = whole_number(text)
+    if size is None or size > most_bytes:
         raise _too_large(most_bytes)
     return size
 
@@ -171,8 +174,8 @@ async def drain(request: Request) -> None:
     """
     if request.headers.get("expect", "").lower() == "100-continue":
         return
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared[:19]) > _DRAINED_BYTES:
+    declared = request.headers.get("content-length")
+    if declared is not None and ((size := whole_number(declared)) is None or size > _DRAINED_BYTES):
         return
     left = _DRAINED_BYTES
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.request import parse_http_list
 
 from gateway.problems import Problem
+from gateway.whole_numbers import whole_number
 
 _NUMBER = re.compile(r"\d{1,6}(\.\d{1,6})?")
 #: Longest deadline, in ms: a day.
@@ -144,6 +145,7 @@ def _seconds(text: str) -> float:
 
 
 def _deadline_ms(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 8 or not 1 <= int(text) <= LONGEST_DEADLINE_MS:
+    deadline_ms = whole_number(text)
+    if deadline_ms is None or not 1 <= deadline_ms <= LONGEST_DEADLINE_MS:
         raise Problem("bad-request", f"deadline_ms={text[:40]!r}: a whole number from 1 to {LONGEST_DEADLINE_MS}")
-    return int(text)
+    return deadline_ms

@@ -21,6 +21,7 @@ from gateway.foreign.model import INPUT, MODEL, OUTPUTS, VERSION, output_values
 from gateway.image_request import FIELDS, NO_FIELDS, ImageFields, with_fields
 from gateway.json_body import read_json
 from gateway.problems import Problem
+from gateway.whole_numbers import whole_number
 from schemas.records import Decision
 
 #: Header with the length of the JSON object.
@@ -92,9 +93,9 @@ def read_infer_request(data: bytes, head_length: str | None, query: ImageFields 
     """
     head, tail = data, b""
     if head_length is not None:
-        if not head_length.isascii() or not head_length.isdigit() or int(head_length[:19]) > len(data):
+        length = whole_number(head_length)
+        if length is None or length > len(data):
             raise _bad(f"{LENGTH_HEADER} {head_length[:40]!r}: the length of the JSON object, at most that of the body")
-        length = int(head_length)
         head, tail = data[:length], data[length:]
     try:
         values = read_json(head)

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
 from gateway.batch import _line_items
+from gateway.bodies import declared_size
 from gateway.clients import Clients
 from gateway.foreign.open_inference import InferRequest, read_infer_request
 from gateway.foreign.tensorflow_serving import PredictRequest, read_predict_request
-from gateway.image_request import content_kind, fields_of, form_fields, image_of
+from gateway.image_request import FIELDS, content_kind, fields_of, form_fields, image_of
 from gateway.keys import parse_key
 from gateway.multipart import MOST_PARTS, FormPart, parse_form
 from gateway.preferences import Patience, patience_of, wait_of
@@ -124,6 +125,27 @@ def test_any_request_of_other_clients_is_read_or_a_problem(value: object, tail: 
             assert found == 400 or isinstance(found, InferRequest)
         for body in (head, tail, json.dumps({"instances": value}).encode(), b"[" * 5000):
             assert isinstance(outcome(lambda body=body: read_predict_request(body)), PredictRequest | int)
+
+
+@given(st.fixed_dictionaries({"image": st.just("/9j/")}, optional=dict.fromkeys((*FIELDS, "idempotency_key"), JSON)))
+@example({"image": "/9j/", "idempotency_key": 0})
+@example({"image": "/9j/", "attributes": False})
+def test_any_line_of_a_batch_is_read_or_a_problem(line: dict[str, object]) -> None:
+    found = outcome(lambda: _line_items(json.dumps(line).encode()))
+    if isinstance(found, int):
+        assert found == 400
+        return
+    [item] = found
+    stated = {name: value for name, value in line.items() if value is not None}
+    assert item.key == stated.get("idempotency_key")
+    assert item.fields.attributes == stated.get("attributes", {})
+
+
+@pytest.mark.parametrize("length", ["0" * 5000, "9" * 5000, "\u00b2", "-1", "+1", "1_0", " 1"])
+def test_a_length_that_is_no_number_of_bytes_is_refused(length: str) -> None:
+    assert outcome(lambda: read_infer_request(b"{}", length)) == 400
+    headers = [(b"content-length", length.encode("latin-1"))]
+    assert outcome(lambda: declared_size(Request({"type": "http", "headers": headers}), 100)) == 413
 
 
 def test_a_whole_number_of_a_request_may_have_a_point() -> None:
