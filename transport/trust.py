@@ -67,6 +67,7 @@ class Trust:
         self._folder = folder
         self._lock = threading.Lock()
         self._stamp = self._look()
+        self._refused = ""
         self._own = self._keys = read_trust(folder)
         self._spread = SpreadKeys()
         self._next_s = time.monotonic() + _INTERVAL_S
@@ -122,13 +123,17 @@ class Trust:
         stamp = self._look()
         if stamp == self._stamp:
             return
-        self._stamp = stamp
+        # A file that was refused may be read later although it looks the same, as after `chmod`.
         try:
             self._own = read_trust(self._folder)
-            self._keys = self._spread.joined_to(self._own)
-            log.info("%s: %d keys, %d revoked", self._folder, len(self._own.by_id), len(self._own.revoked))
         except InspectionError as error:
-            log.error("%s; the former keys are used", error)
+            if str(error) != self._refused:
+                log.error("%s; the former keys are used", error)
+            self._refused = str(error)
+            return
+        self._stamp, self._refused = stamp, ""
+        self._keys = self._spread.joined_to(self._own)
+        log.info("%s: %d keys, %d revoked", self._folder, len(self._own.by_id), len(self._own.revoked))
 
     def _look(self) -> tuple[tuple[str, int, int, int], ...]:
         found = []

@@ -192,6 +192,22 @@ def test_a_rotation_needs_no_restart(
         )
 
 
+def test_a_file_that_was_refused_counts_once_it_may(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("transport.trust._INTERVAL_S", 0.05)
+    stolen = keys.make("one", CAMERA, "press/top")
+    trust = Trust(keys.trust)
+    (keys.trust / "one.yaml").chmod(0o666)
+    keys.revoke("one")
+    wait_for(lambda: fault(trust, stolen.sign(TOPIC, KEY, VALUE)) is None and "others can write it" in caplog.text)
+    time.sleep(0.3)
+    assert fault(trust, stolen.sign(TOPIC, KEY, VALUE)) is None
+    assert caplog.text.count("others can write it") == 1
+    (keys.trust / "revoked" / "one.yaml").chmod(0o644)  # neither its time nor its size changes
+    wait_for(lambda: fault(trust, stolen.sign(TOPIC, KEY, VALUE)) is SignatureFault.REVOKED_KEY)
+
+
 def test_warn_believes_and_counts(keys: Keys) -> None:
     keys.make("w", WORKER)
     found: list[SignatureFault] = []
