@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from schemas.records import AuditOutcome
 from schemas.settings import KafkaSettings
 from transport.audit_log import append_event
 
-#: File beside the trail: number of its lines that are in the audit log.
+#: File beside the trail: number and SHA-256 of its last line that is in the audit log.
 _COPIED_FILE = "gate.trail.copied"
 
 
@@ -24,7 +25,8 @@ def copy_resets(kafka: KafkaSettings, state_dir: Path) -> int:
     """Append the resets of a gate that are not in the audit log yet; return their number.
 
     Each has the principal of this client configuration, and the user of the operating system that asked for it. A
-    reset that is copied twice, after a crash in between, has one id.
+    reset that is copied twice, after a crash in between, has one id. If the last line that was copied is not in the
+    file, because the file was rotated or cut, all lines are copied.
 
     Raises
     ------
@@ -36,26 +38,37 @@ def copy_resets(kafka: KafkaSettings, state_dir: Path) -> int:
     marker = state_dir / _COPIED_FILE
     try:
         lines = read_private(state_dir / TRAIL_FILE).splitlines()
-        done = int(read_private(marker)) if marker.exists() else 0
+        done = _copied(read_private(marker), lines) if marker.exists() else 0
     except FileNotFoundError:
         return 0
     except OSError as error:
         raise SettingsError(f"{state_dir}: {error.strerror or error}") from error
-    except ValueError:
-        done = 0  # all are copied again; readers know them by their ids
     copied = 0
     for number, line in enumerate(lines[done:], done + 1):
         deed = _deed(line, state_dir)
         if deed is not None:
-            event_id = hashlib.sha256(line).hexdigest()[:32]
+            event_id = _sha256(line)[:32]
             uid = _uid(line)
             append_event(kafka, make_event(kafka, deed, AuditOutcome.DONE, SystemClock(), event_id=event_id, uid=uid))
             copied += 1
         try:
-            replace_private(marker, str(number).encode())
+            replace_private(marker, f"{number} {_sha256(line)}".encode())
         except OSError as error:
             raise SettingsError(f"cannot write {marker}: {error.strerror or error}") from error
     return copied
+
+
+def _copied(marker: bytes, lines: Sequence[bytes]) -> int:
+    """Return the number of the last line that was copied; 0 if it cannot be told."""
+    number, _, digest = marker.decode(errors="replace").partition(" ")
+    if digest:
+        return next((at for at in range(len(lines), 0, -1) if _sha256(lines[at - 1]) == digest), 0)
+    # An earlier version wrote the number alone.
+    return int(number) if number.isdecimal() and int(number) <= len(lines) else 0
+
+
+def _sha256(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
 
 
 def _deed(line: bytes, state_dir: Path) -> Deed | None:

@@ -24,6 +24,7 @@ from schemas.topics import AUDIT_LOG
 from tests.support.secured import SecuredBroker
 from transport.admin import list_topics
 from transport.audit_log import LoggedEvent, append_event, read_audit_log
+from transport.chained_file import append_line
 from transport.clients import make_admin
 from transport.producer import make_producer
 from transport.topic_setup import apply
@@ -196,6 +197,35 @@ def test_resets_of_a_gate_reach_the_log(line: KafkaSettings, tmp_path: Path) -> 
     file.write_bytes(file.read_bytes().replace(b"eva", b"ben", 1))
     done = CliRunner().invoke(app, ["trail", "file", str(file)])
     assert (done.exit_code, done.stdout.splitlines()[0]) == (1, "line 1: changed, or not written by the program")
+
+
+def test_resets_after_a_rotation_reach_the_log(line: KafkaSettings, tmp_path: Path) -> None:
+    file = tmp_path / "gate.trail.jsonl"
+
+    def reset(note: str) -> None:
+        append_line(file, {"act": "gate-reset", "fault_id": "f", "who": "eva", "note": note, "uid": 0})
+
+    def copied() -> list[str]:
+        before = len(events(line))
+        assert run(line, "trail", "copy", "--state-dir", str(tmp_path)).exit_code == 0
+        return [each.note for each in events(line)[before:]]
+
+    for note in ("a", "b"):
+        reset(note)
+    assert copied() == ["a", "b"]
+    file.rename(tmp_path / "gate.trail.jsonl.1")
+    reset("c")
+    assert copied() == ["c"]
+    # Lines were removed, and one of a later reset is there.
+    (tmp_path / "gate.trail.jsonl.1").rename(file)
+    file.write_bytes(file.read_bytes().splitlines(keepends=True)[0])
+    reset("d")
+    assert copied() == ["a", "d"]
+    assert len({each.event_id for each in events(line)}) == 4
+    for marker in (b"2", b"9", b"", b"\xff 2", "²".encode()):  # of an earlier version, and garbage
+        (tmp_path / "gate.trail.copied").write_bytes(marker)
+        reset("e")
+        assert copied()[-1:] == ["e"]
 
 
 @pytest.mark.parametrize("head", ["", "7", "7:xyz", "-1:" + "0" * 64, "1:" + "0" * 65, "9" * 30 + ":" + "0" * 64])
