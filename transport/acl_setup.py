@@ -33,6 +33,7 @@ _KINDS = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
     "transactional-id": ResourceType.TRANSACTIONAL_ID,
+    "cluster": ResourceType.BROKER,
 }
 _USER = "User:"
 #: Kind, name, pattern, user, host, operation, permission.
@@ -50,12 +51,15 @@ class AclsError(InspectionError):
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """ACL on a resource of a line that the file of principals does not ask for.
+    """ACL on a resource of a line, or of its users on the cluster, that the file of principals does not ask for.
 
     Parameters
     ----------
+    operation
+        ``UNKNOWN`` if this client has no name for it, as for one of a later version of Kafka.
     is_wide
-        True if it also covers resources of others, as that of a ``*`` does; or if it denies. It is never removed.
+        True if it also covers resources of others, as that of a ``*`` does; if it denies; or if its operation is
+        unknown. It is never removed.
     """
 
     user: str
@@ -149,10 +153,13 @@ def _reaches(binding: AclBinding, prefix: str, principals: Principals) -> bool |
     ours = _resources(prefix, principals)
     is_prefix = binding.resource_pattern_type is ResourcePatternType.PREFIXED
     place = (ResourceType(binding.restype), binding.name, is_prefix)
+    users = {_USER + user for names in principals.roles.values() for user in names}
+    if place[0] is ResourceType.BROKER:
+        return True if binding.principal in users | {f"{_USER}*"} else None  # no role has a right on the cluster
     if place in ours:
-        users = {_USER + user for names in principals.roles.values() for user in names}
+        is_plain = binding.permission_type is AclPermissionType.ALLOW and binding.operation != AclOperation.UNKNOWN
         is_about = ours[place] or binding.principal in users
-        return binding.permission_type is not AclPermissionType.ALLOW if is_about else None
+        return not is_plain if is_about else None
     covers = any(
         kind is place[0] and (binding.name == "*" or (is_prefix and name.startswith(binding.name)))
         for (kind, name, _), is_private in ours.items()

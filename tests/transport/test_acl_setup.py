@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from infra.broker import LocalBroker
 from schemas import KafkaSettings
 from schemas.errors import NotAuthorised
 from schemas.roles import Principals, grants_of
 from tests.support.secured import STRANGER, SecuredBroker
-from transport.acl_setup import AclsError, apply_acls
+from transport.acl_setup import AclsError, _reaches, apply_acls
 from transport.clients import make_admin
 
 pytestmark = pytest.mark.broker
@@ -72,6 +79,33 @@ def test_created_once_and_pruned_on_request(secured: SecuredBroker, unique: str)
         assert (left.created, left.present) == ((), len(grants_of(smaller, unique)))
     finally:
         apply_acls(kafka, Principals({}, groups), prune=True)
+
+
+def test_rights_on_the_cluster_are_reported(secured: SecuredBroker, unique: str) -> None:
+    """Whoever may ALTER the cluster may give himself any right, whatever the table of roles says."""
+    kafka, admin = secured.settings(unique), make_admin(secured.settings(unique))
+    line = Principals({"camera": (f"{unique}-camera",)})
+    cluster = [
+        binding(user, "kafka-cluster", operation, ResourceType.BROKER)
+        for user, operation in ((f"{unique}-camera", AclOperation.ALTER), (f"{unique}-else", AclOperation.CREATE))
+    ]
+    for created in admin.create_acls(cluster).values():
+        created.result(20)
+    try:
+        for found in (apply_acls(kafka, line), apply_acls(kafka, line, prune=True)):
+            [excess] = found.excess
+            assert (excess.user, excess.kind, excess.operation) == (f"{unique}-camera", "cluster", "ALTER")
+            assert (excess.is_wide, found.removed) == (True, ())
+    finally:
+        for deleted in admin.delete_acls([AclBindingFilter(*each._to_tuple()) for each in cluster]).values():
+            deleted.result(20)
+        apply_acls(kafka, Principals({}), prune=True)
+
+
+@pytest.mark.parametrize("name", ["press-dead-letters-retry", "*"])
+def test_an_operation_of_a_newer_kafka_is_reported_and_never_removed(name: str) -> None:
+    found = binding("press-1", name, AclOperation.UNKNOWN, ResourceType.TRANSACTIONAL_ID)
+    assert _reaches(found, "press", Principals({"camera": ("press-1",)})) is True
 
 
 def test_who_may_not(secured: SecuredBroker, unique: str) -> None:

@@ -123,7 +123,7 @@ def _row(grant: Grant) -> dict[str, Any]:
 def _text(each: Excess) -> str:
     name = f"{each.name}*" if each.is_prefix else each.name
     verb = "may" if each.permission == "ALLOW" else "is denied to"
-    wide = " (it covers more than this line, or denies: remove it by hand)" if each.is_wide else ""
+    wide = " (it covers more than this line, denies, or is of a newer Kafka: remove it by hand)" if each.is_wide else ""
     return f"{shown(each.user)} {verb} {each.operation} the {each.kind} {shown(name)}{wide}"
 
 
