@@ -24,7 +24,7 @@ from transport.store_files import PART_PREFIX
 
 #: Minimum age of leftovers: a sink may still be writing younger ones.
 LEFTOVER_AGE_S = 3600.0
-_DATA = re.compile(r"\d+-\d{20}-\d{20}-[0-9a-f]{16}\.avro")
+_DATA = re.compile(r"(\d+)-(\d{20})-(\d{20})-[0-9a-f]{16}\.avro")
 
 
 @dataclass(slots=True)
@@ -40,7 +40,10 @@ class Verification:
     twice
         Number of offsets that two commits have; the reader takes each once.
     leftovers
-        Files that no commit names, with their sizes. They come from killed runs and are harmless.
+        Files that no commit names, with their sizes. Most come from killed runs and are harmless.
+    kept
+        Leftovers with offsets that no commit has, between those of two commits: a commit was lost, and they may be the
+        only copy. They are never removed.
     removed
         Number of leftovers that were removed.
     """
@@ -54,6 +57,7 @@ class Verification:
     damage: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     leftovers: dict[str, int] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
     removed: int = 0
 
 
@@ -72,7 +76,7 @@ def verify(
         Check only that files exist and have their size; otherwise every byte and every record is read.
     remove_leftovers
         Delete files that no commit names and that are older than an hour. Nothing is deleted while a commit is damaged,
-        since it may name these files.
+        since it may name these files, and nothing that a lost commit may have named.
     on_progress
         Called with the bytes of data files: bytes done, and bytes in all.
 
@@ -93,9 +97,10 @@ def verify(
     report.topics, report.files, report.bytes = len(topics), len(work), sum(work.values())
     done = 0
     checked: dict[str, array[int]] = {}
+    holes: list[_Hole] = []
     for topic, commits in loaded.items():
         report.commits += len(commits)
-        _check_chain(topic, commits, report)
+        holes += _check_chain(topic, commits, report)
         for commit in commits:
             offsets: array[int] = array("q")
             for file in commit.files:
@@ -115,9 +120,10 @@ def verify(
         for path, entry in listing.items()
         if path not in named and parse_commit_name(path) is None and _is_ours(path)
     }
+    report.kept = [path for path in report.leftovers if any(hole.may_have_named(path) for hole in holes)]
     if remove_leftovers and not unknown:
         limit_us = time.time_ns() // 1000 - round(LEFTOVER_AGE_S * 1e6)
-        for path in report.leftovers:
+        for path in set(report.leftovers) - set(report.kept):
             modified_us = listing[path].modified_us
             if modified_us is not None and modified_us < limit_us:
                 store.remove(path)
@@ -130,8 +136,28 @@ def _is_ours(path: str) -> bool:
     return _DATA.fullmatch(name) is not None or name.startswith(PART_PREFIX)
 
 
-def _check_chain(topic: str, commits: list[Commit], report: Verification) -> None:
-    """Check that the commits of each partition follow one another."""
+@dataclass(frozen=True, slots=True)
+class _Hole:
+    """Offsets [begin, end) of a partition that no commit has, between those of two commits."""
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+
+    def may_have_named(self, path: str) -> bool:
+        """Return True if a data file has offsets of the hole, by its name."""
+        folder, _, name = path.rpartition("/")
+        found = _DATA.fullmatch(name)
+        if found is None or folder.split("/")[0] != self.topic:
+            return False
+        partition, first, end = map(int, found.groups())
+        return partition == self.partition and first < self.end and self.begin < end
+
+
+def _check_chain(topic: str, commits: list[Commit], report: Verification) -> list[_Hole]:
+    """Check that the commits of each partition follow one another; return the holes that lost commits have left."""
+    holes: list[_Hole] = []
     by_id: dict[str, list[str]] = {}
     for commit in commits:
         by_id.setdefault(commit.topic_id, []).append(commit.path)
@@ -150,9 +176,11 @@ def _check_chain(topic: str, commits: list[Commit], report: Verification) -> Non
             if any(one.deleted_from is not None and one.deleted_from <= before.end for one in begins):
                 report.gaps.append(f"{where} were deleted before they were archived")
             else:
+                holes.append(_Hole(topic, number, before.end, after.begin))
                 report.damage.append(
                     f"{where}: a commit is missing; `inspection archive` archives again what the topic still has"
                 )
+    return holes
 
 
 def _check_file(

@@ -199,6 +199,11 @@ def _print_verification(report: Verification) -> None:
             f"{len(report.leftovers)} files of {size:.1f} MB are named by no commit: runs that were killed left them, "
             + (f"{report.removed} removed" if report.removed else "--remove-leftovers deletes those older than an hour")
         )
+    if report.kept:
+        echo(
+            f"{len(report.kept)} of these files have offsets of a missing commit: they may be the only copy, and are "
+            f"never removed: {', '.join(sorted(report.kept)[:3])}"
+        )
     state = f"{len(report.damage)} damaged" if report.damage else "whole"
     echo(
         f"{state}: {report.topics} topics, {report.commits} commits, {report.files} files, {report.messages} messages, "
