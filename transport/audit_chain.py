@@ -68,9 +68,10 @@ class Break:
     first, last
         Offsets of the events that were removed or changed.
     kind
-        ``removed``, ``changed``, or ``false-claim`` (an event states what it cannot know).
+        ``removed``, ``changed``, ``false-claim`` (an event states what it cannot know), or ``repeated`` (an event was
+        published again, byte by byte: its signature is valid, and its writer has acted only once).
     at
-        Offset of the event that shows it.
+        Offset of the event that shows it; of a repeated event the first one.
     """
 
     kind: str
@@ -84,6 +85,8 @@ class Break:
             return f"{events}: removed; the next one is event {self.at}"
         if self.kind == "changed":
             return f"{events}: not what event {self.at} states: changed, or event {self.at} is a forgery"
+        if self.kind == "repeated":
+            return f"{events}: event {self.at}, published again"
         return f"event {self.at}: it states a chain that cannot be known there"
 
 
@@ -104,6 +107,7 @@ class ChainCheck:
         self.breaks: list[Break] = []
         self._points: dict[int, ChainPoint] = {START.offset: START}
         self._digests: dict[int, bytes] = {}
+        self._events: dict[bytes, int] = {}
         self._head: ChainPoint | None = None
         self._newest: int | None = None
         self._confirmed_to = -1
@@ -131,8 +135,11 @@ class ChainCheck:
         elif offset > self._newest + 1:
             self.breaks.append(Break("removed", self._newest + 1, offset - 1, offset))
             self._head = None
-        self._digests[offset] = digest_of(value)
+        self._digests[offset] = digest = digest_of(value)
         if claim is not None:
+            first = self._events.setdefault(digest, offset)
+            if first != offset:
+                self.breaks.append(Break("repeated", offset, offset, first))
             self._compare(offset, claim)
         self._newest = offset
         self._extend(offset)

@@ -62,6 +62,23 @@ def test_events_that_nobody_has_signed_are_named(line: KafkaSettings, tmp_path: 
     assert (check["is_whole"], verify(line, "--trust", str(tmp_path / "none")).exit_code) == (False, 1)
 
 
+def test_a_signed_event_that_is_published_again_is_named(line: KafkaSettings, tmp_path: Path) -> None:
+    """Whoever may write to the topic could let a reset of last year happen today."""
+    keys = Keys(tmp_path)
+    keys.make("ann", SignerRole.OPERATOR)
+    with recorded(replace(line, signing_key=str(keys.private("ann"))), Deed(Act.GATE_RESET, "fault 1"), refuse):
+        pass
+    trust = ("--trust", str(keys.trust))
+    assert verify(line, *trust).exit_code == 0
+    [first] = read_audit_log(line)
+    producer = make_producer(line, {})
+    producer.produce(line.audit_log, first.value, first.key, partition=0, headers=list(first.headers.items()))
+    assert producer.flush(60) == 0
+    done = verify(line, *trust)
+    assert (done.exit_code, str(done.exception)) == (1, f"{line.audit_log} is not what was written")
+    assert "event 1: event 0, published again" in done.stdout
+
+
 @pytest.mark.long
 def test_without_a_folder_no_signature_is_checked(line: KafkaSettings) -> None:
     with recorded(line, Deed(Act.LABEL, "press.top"), refuse):

@@ -51,6 +51,14 @@ def test_the_changed_event_is_named(count: int, data: st.DataObject) -> None:
     assert [(each.kind, each.first, each.last, each.at) for each in check(rows).breaks] == [("changed", at, at, at + 1)]
 
 
+@given(st.integers(1, 30), st.data())
+def test_an_event_that_is_published_again_is_named(count: int, data: st.DataObject) -> None:
+    rows = write(count)
+    at = data.draw(st.integers(0, count - 1))
+    found = check([*rows, (count, *rows[at][1:])])
+    assert [str(each) for each in found.breaks] == [f"event {count}: event {at}, published again"]
+
+
 @given(st.integers(3, 30), st.data())
 def test_the_removed_event_is_named(count: int, data: st.DataObject) -> None:
     rows = write(count)
@@ -108,8 +116,9 @@ def test_a_forged_claim_is_told_once() -> None:
     rows.append((3, b"forged", ChainPoint(2, "ab" * 32)))
     point = ChainPoint(2, "ab" * 32).then(digest_of(b"forged"))
     for offset in range(4, 9):
-        rows.append((offset, b"honest", point))
-        point = point.then(digest_of(b"honest"))
+        value = b"honest %d" % offset
+        rows.append((offset, value, point))
+        point = point.then(digest_of(value))
     assert [(each.kind, each.at) for each in check(rows).breaks] == [("changed", 3)]
 
 
