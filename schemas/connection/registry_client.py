@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from schemas.connection.client_keys import ALWAYS, REGISTRY_PREFIXES, check_text
 from schemas.connection.java_names import translate
@@ -46,8 +47,10 @@ _ALLOWED = frozenset(
 )
 #: Keys that say where a login comes from, and their one value here.
 _SOURCES = {"basic.auth.credentials.source": "USER_INFO", "bearer.auth.credentials.source": "STATIC_TOKEN"}
-#: A registry on this machine gets logins in the clear.
-_LOOPBACK = re.compile(r"http://(?:localhost|127(?:\.\d+){3}|\[::1\])(?:[:/]|$)")
+#: Host of this machine: a registry there gets logins in the clear.
+_LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|::1")
+
+_IN_THE_CLEAR = "the secret would be shown to the network: the address has to begin with https://"
 
 
 def load_registry_client(env: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -149,5 +152,15 @@ def _check(settings: Mapping[str, Property]) -> None:
         for key, entry in settings.items():
             if key.startswith("ssl."):
                 raise entry.refusal("the address of the registry has to begin with https://")
-            if key in (USER, TOKEN) and not _LOOPBACK.match(url.strip().lower()):
-                raise entry.refusal("the secret would be shown to the network: the address has to begin with https://")
+            if key in (USER, TOKEN) and not _is_loopback(url):
+                raise entry.refusal(_IN_THE_CLEAR)
+        if "@" in url and not _is_loopback(url):
+            raise replace(settings["url"], key="schema.registry.url").refusal(_IN_THE_CLEAR)
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        parts = urlsplit(url.strip())
+        return parts.scheme == "http" and _LOOPBACK.fullmatch(parts.hostname or "") is not None
+    except ValueError:
+        return False

@@ -112,6 +112,14 @@ REFUSED = {
     "unknown": (f"url={URL}\nssl.engine=x", "line 2 (ssl.engine): not a setting of the registry"),
     "no TLS": (f"url=http://registry.plant\nbasic.auth.user.info=me:{SECRET}", "would be shown to the network"),
     "second address": (f"url={URL},http://b.plant\nbearer.auth.token={SECRET}", "would be shown to the network"),
+    "login in the address": (f"url=http://me:{SECRET}@registry.plant", "would be shown to the network"),
+    "login in the second address": (f"url={URL},http://me:{SECRET}@b.plant", "would be shown to the network"),
+    "user named as this machine": (
+        f"url=http://localhost:1@b.plant\nbasic.auth.user.info=me:{SECRET}", "would be shown to the network",
+    ),
+    "host that begins as this machine": (
+        f"url=http://localhost.plant\nbearer.auth.token={SECRET}", "would be shown to the network",
+    ),
     "certificate without TLS": ("url=http://127.0.0.1:1\nssl.ca.location=ca.pem", "has to begin with https://"),
     "no address": (f"bearer.auth.token={SECRET}", "the address of the registry is missing"),
     "two logins": (f"url={URL}\nbearer.auth.token={SECRET}\nbasic.auth.user.info=a:b", "keep one of the two"),
@@ -137,6 +145,11 @@ def test_a_refusal_is_one_line_without_secrets(load: Load, name: str) -> None:
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def test_a_registry_of_this_machine_gets_logins_in_the_clear(load: Load) -> None:
+    for url in ("http://127.0.0.1:8081", "http://localhost", "HTTP://[::1]:8081/", f"http://me:{SECRET}@127.0.0.1:1"):
+        assert load(f"url={url}\nbasic.auth.user.info=me:{SECRET}")["url"] == url
 
 
 def test_files_that_others_can_read_are_refused(load: Load, tmp_path: Path) -> None:
