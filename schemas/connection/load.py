@@ -27,7 +27,13 @@ from schemas.connection.client_keys import (
     check_text,
 )
 from schemas.connection.java_names import translate
-from schemas.connection.named_files import READ_BY_OTHERS, read_one_secret, read_text, with_full_path
+from schemas.connection.named_files import (
+    READ_BY_OTHERS,
+    check_pass_phrase,
+    read_one_secret,
+    read_text,
+    with_full_path,
+)
 from schemas.connection.properties import Property, parse_properties
 from schemas.errors import SettingsError
 
@@ -80,6 +86,7 @@ def load_client_config(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     for entry in list(settings.values()):
         if entry.key in PATHS:
             settings[entry.key] = with_full_path(entry)
+    check_pass_phrase(settings, "INSPECTION_KAFKA_KEY_PASSWORD_FILE")
     return {key: entry.value.upper() if key in _UPPER else entry.value for key, entry in settings.items()}
 
 

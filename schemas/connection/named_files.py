@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from schemas.text import shown
 
 #: Refusal of a line with a secret.
 READ_BY_OTHERS = "the file holds a secret, and others can read it; `chmod o= FILE`"
+
+#: Private key with a pass phrase, as PKCS#8 and in OpenSSL's older form.
+_ENCRYPTED = re.compile(rb"BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED")
 
 
 def read_text(variable: str, path: Path) -> tuple[str, bool]:
@@ -81,3 +86,34 @@ def with_full_path(entry: Property) -> Property:
     except OSError as error:
         raise entry.refusal(f"{shown(path)}: {error.strerror}") from None
     return replace(entry, value=str(path))
+
+
+def check_pass_phrase(settings: Mapping[str, Property], variable: str) -> None:
+    """Refuse a private key whose pass phrase is not given. A client in Python would wait for it at the terminal.
+
+    Parameters
+    ----------
+    settings
+        Lines by key, with full paths.
+    variable
+        Environment variable that may name a file with the pass phrase, for the error.
+
+    Raises
+    ------
+    SettingsError
+        If the key has a pass phrase, and there is none.
+    """
+    if "ssl.key.password" in settings:
+        return
+    # One PEM file may hold the certificate and the key.
+    names = ("ssl.key.location", "ssl.key.pem", "ssl.certificate.location")
+    entry = next((settings[name] for name in names if name in settings), None)
+    if entry is None:
+        return
+    try:
+        is_text = entry.key == "ssl.key.pem"
+        content = entry.value.encode() if is_text else read_trusted(Path(entry.value)).content
+    except OSError as error:
+        raise entry.refusal(f"{shown(entry.value)}: {error.strerror}") from None
+    if _ENCRYPTED.search(content):
+        raise entry.refusal(f"the private key has a pass phrase; {variable} may name a file that has it")

@@ -23,7 +23,13 @@ from urllib.parse import urlsplit
 
 from schemas.connection.client_keys import ALWAYS, REGISTRY_PREFIXES, check_text
 from schemas.connection.java_names import translate
-from schemas.connection.named_files import READ_BY_OTHERS, read_one_secret, read_text, with_full_path
+from schemas.connection.named_files import (
+    READ_BY_OTHERS,
+    check_pass_phrase,
+    read_one_secret,
+    read_text,
+    with_full_path,
+)
 from schemas.connection.properties import Property, parse_properties
 
 URL_VARIABLE = "INSPECTION_SCHEMA_REGISTRY_URL"
@@ -86,6 +92,7 @@ def load_registry_client(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     for key in _PATHS:
         if key in settings:
             settings[key] = with_full_path(settings[key])
+    check_pass_phrase(settings, "INSPECTION_SCHEMA_REGISTRY_KEY_PASSWORD_FILE")
     return {key: entry.value for key, entry in settings.items()}
 
 

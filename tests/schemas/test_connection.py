@@ -151,6 +151,21 @@ def test_secrets_from_files_of_their_own(load: Load) -> None:
     assert tokens["sasl.oauthbearer.client.secret"] == SECRET
 
 
+@pytest.mark.parametrize(
+    "begin", ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED"]
+)
+@pytest.mark.parametrize("key", ["ssl.key.location", "ssl.key.pem"])
+def test_a_key_with_a_pass_phrase_needs_it(load: Load, tmp_path: Path, begin: str, key: str) -> None:
+    (tmp_path / "client.key").write_text(f"{begin}\nMIIB\n")
+    value = "client.key" if key == "ssl.key.location" else f"{begin}\nMIIB".replace("\n", "\\n")
+    lines = ("security.protocol=SSL", "ssl.certificate.location=client.pem", f"{key}={value}")
+    with pytest.raises(
+        SettingsError, match=r"line 3 .*pass phrase; INSPECTION_KAFKA_KEY_PASSWORD_FILE may name a file"
+    ):
+        load(*lines)
+    assert load(*lines, key_password="phrase")["ssl.key.password"] == "phrase"
+
+
 VERIFIES = "any program that takes the broker's place is believed"
 REFUSED = {
     "unknown key": (["linger.ms=5"], 1, "linger.ms", "not a setting of the connection"),

@@ -152,6 +152,21 @@ def test_a_registry_of_this_machine_gets_logins_in_the_clear(load: Load) -> None
         assert load(f"url={url}\nbasic.auth.user.info=me:{SECRET}")["url"] == url
 
 
+@pytest.mark.parametrize("key", ["ssl.key.location", "ssl.certificate.location"])
+def test_a_key_with_a_pass_phrase_needs_it(load: Load, tmp_path: Path, key: str) -> None:
+    """The client of the registry would ask the terminal, and wait for ever."""
+    for name in ("c.pem", "both.pem"):
+        (tmp_path / name).touch(0o600)
+    (tmp_path / "both.pem").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+    certificate = "c.pem" if key == "ssl.key.location" else "both.pem"
+    text = f"url={URL}\nssl.certificate.location={certificate}\n"
+    text += "ssl.key.location=both.pem\n" if key == "ssl.key.location" else ""
+    with pytest.raises(
+        SettingsError, match=r"pass phrase; INSPECTION_SCHEMA_REGISTRY_KEY_PASSWORD_FILE may name a file"
+    ):
+        load(text)
+
+
 def test_files_that_others_can_read_are_refused(load: Load, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="others can read it"):
         load(f"url={URL}\nbearer.auth.token={SECRET}\n", 0o644)
