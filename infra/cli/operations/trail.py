@@ -20,7 +20,7 @@ from infra.cli.shared.options import (
 )
 from infra.cli.shared.signature_options import checked_keys
 from infra.cli.shared.terminal_text import echo, echo_json, shown
-from schemas.errors import InspectionError, SettingsError
+from schemas.errors import InspectionError
 from schemas.moments import time_text
 
 if TYPE_CHECKING:
@@ -110,37 +110,33 @@ def check_file(
         list[Path],
         typer.Argument(metavar="FILE...", help="Journal of a gate, or its gate.trail.jsonl; older parts first."),
     ],
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="COUNT:SHA256", help="Head that an earlier check printed: its line must still be there."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check the hash chain of a gate's journal, or of its resets; exit status 1 if a line was changed or removed.
 
+    The newest lines may be missing without a fault: keep the head that is printed elsewhere, and give it next time.
+
     inspection trail file gate.jsonl
     """
-    from collections.abc import Iterator
+    from operations.trail.files import check_files
+    from operations.trail.read import parse_head
 
-    from transport.chained_file import check_lines
-
-    count = 0
-
-    def lines() -> Iterator[bytes]:
-        nonlocal count
-        for path in files:
-            try:
-                with path.open("rb") as file:
-                    for line in file:
-                        count += 1
-                        yield line
-            except OSError as error:
-                raise SettingsError(f"{path}: {error.strerror}") from error
-
-    faults = list(check_lines(lines()))
+    found = check_files(files, None if head is None else parse_head(head))
     if as_json:
-        echo_json({"lines": count, "faults": [{"line": fault.at, "what": fault.what} for fault in faults]})
+        faults = [{"line": fault.at, "what": fault.what} for fault in found.faults]
+        row = {"lines": found.lines, "faults": faults, "head": found.head, "head_is_lost": found.is_head_lost}
+        echo_json(row)
     else:
-        for fault in faults:
+        for fault in found.faults:
             echo(str(fault))
-        echo(f"{count} lines, {len(faults)} faults")
-    if faults:
+        if found.is_head_lost:
+            echo("no line has the head that was noted")
+        echo(f"{found.lines} lines, {len(found.faults)} faults" + (f"; head {found.head}" if found.head else ""))
+    if found.faults or found.is_head_lost:
         raise TrailBroken("lines were changed or removed")
 
 
