@@ -84,7 +84,8 @@ def broker_error(kafka: KafkaSettings, detail: str, first: FirstError | None = N
             kafka.bootstrap_servers, "the port speaks TLS, and the client does not: set INSPECTION_KAFKA_CONFIG"
         )
     if error is None and kafka.client:
-        detail = f"{detail}; the broker ends each connection: security.protocol may be another one"
+        cut, silent = "ends each connection: security.protocol may be another one", "is silent: it may stand still"
+        detail = f"{detail}; the broker {cut if first.is_cut else silent}"
     elif error is None and first.is_cut:
         detail = "the broker ends each connection: it may want a login, which INSPECTION_KAFKA_CONFIG names"
     detail = text if kafka.client and text else detail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -121,6 +122,17 @@ def test_tls_on_a_port_without_it(broker: LocalBroker, secured: SecuredBroker) -
     with pytest.raises(BrokerUnavailable, match="the port speaks no TLS") as caught:
         list_topics(kafka)
     assert type(caught.value) is BrokerUnavailable
+
+
+@pytest.mark.parametrize("protocol", ["SASL_SSL", "SASL_PLAINTEXT"])
+def test_a_broker_that_is_silent(secured: SecuredBroker, protocol: str) -> None:
+    """Its kernel takes connections for it, as for a process that was stopped; nobody ends them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        lines = secured.properties(bootstrap_servers=f"127.0.0.1:{server.getsockname()[1]}", security_protocol=protocol)
+        lines = lines if protocol == "SASL_SSL" else {key: value for key, value in lines.items() if key[:4] != "ssl."}
+        with pytest.raises(BrokerUnavailable, match="the broker is silent: it may stand still") as caught:
+            list_topics(secured.settings("inspection", lines), 2.0)
+    assert "security.protocol" not in str(caught.value)
 
 
 @pytest.mark.long
