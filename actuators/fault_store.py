@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +23,6 @@ from transport.chained_file import append_line
 
 #: `inspection gate reset` locks the directory for a moment; a gate that starts just then waits this long, in seconds.
 _LOCK_PATIENCE_S = 2.0
-_RETRY_S = 0.02
 #: File of all resets.
 TRAIL_FILE = "gate.trail.jsonl"
 
@@ -90,18 +88,16 @@ class FaultStore:
 
     def open(self, patience_s: float = _LOCK_PATIENCE_S) -> None:
         """Lock the directory for this process."""
-        until_s = time.monotonic() + patience_s
         path = self.state_dir / "gate.lock"
         try:
             make_private_folder(self.state_dir)
-            while (lock := lock_private(path)) is None:
-                if time.monotonic() > until_s:
-                    raise StateInUse(f"{self.state_dir} is in use by another gate")
-                time.sleep(_RETRY_S)
+            lock = lock_private(path, wait_s=patience_s)
         except OSError as error:
             raise SettingsError(
                 f"cannot write state into {self.state_dir}: {path.name}: {error.strerror or error}"
             ) from error
+        if lock is None:
+            raise StateInUse(f"{self.state_dir} is in use by another gate")
         self._lock = lock
 
     def close(self) -> None:

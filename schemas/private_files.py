@@ -16,6 +16,7 @@ import itertools
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from typing import IO
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
+#: Interval, in seconds, at which a lock is tried again.
+_RETRY_S = 0.02
 #: Largest file of state that is read at once.
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -120,15 +123,15 @@ def read_private(path: Path) -> bytes:
     return data
 
 
-def lock_private(path: Path, *, wait: bool = False) -> IO[bytes] | None:
+def lock_private(path: Path, *, wait_s: float = 0.0) -> IO[bytes] | None:
     """Open and lock a file, made if it does not exist; None if another process holds the lock.
 
     The lock ends when the file is closed, or with the process. A child that inherits the descriptor keeps it.
 
     Parameters
     ----------
-    wait
-        True: wait until the lock is free.
+    wait_s
+        Longest time to wait for the lock, in seconds: a process that was stopped holds its lock for ever.
 
     Raises
     ------
@@ -144,15 +147,21 @@ def lock_private(path: Path, *, wait: bool = False) -> IO[bytes] | None:
     True
     """
     file = os.fdopen(open_private(path, os.O_RDWR | os.O_CREAT), "r+b", buffering=0)
+    until_s = time.monotonic() + wait_s
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        file.close()
-        return None
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= until_s:
+                    file.close()
+                    return None
+                time.sleep(_RETRY_S)
+            else:
+                return file
     except BaseException:
         file.close()
         raise
-    return file
 
 
 def replace_private(path: Path, data: bytes, *, sync: bool = True) -> None:

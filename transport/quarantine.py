@@ -16,6 +16,7 @@ same offsets brings no false suspects.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -58,6 +59,8 @@ _HANGS_S = 1.0
 #: Bounds on reading from the folder.
 _MOST_FILES, _MOST_SUSPECTS, _MOST_JSON_BYTES = 1_000, 1_000, 1_000_000
 _FORGET_S = 7 * 24 * 3600.0
+#: Longest time to wait for the lock, which others hold for a moment.
+_LOCKED_S = 3.0
 #: Time after an answer in which its offset is committed, with room to spare.
 _COMMITTED_S = 60.0
 
@@ -278,8 +281,9 @@ class Quarantine:
     @contextlib.contextmanager
     def _locked(self, folder: Path) -> Iterator[dict[MessageKey, Suspect]]:
         """Yield the suspects of the group under the lock; write them afterwards if the block has changed them."""
-        lock = lock_private(folder / "suspects.lock", wait=True)
-        assert lock is not None
+        lock = lock_private(folder / "suspects.lock", wait_s=_LOCKED_S)
+        if lock is None:
+            raise TimeoutError(errno.ETIMEDOUT, f"another process has held suspects.lock for {_LOCKED_S:.0f} s")
         with lock:
             suspects = _suspects(folder / "suspects.json")
             before = dict(suspects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ def exclusive(path: Path) -> Iterator[None]:
     ...     try_lock(Path(directory) / "lock") is None
     True
     """
-    file = lock_private(path, wait=True)
+    file = lock_private(path, wait_s=math.inf)
     assert file is not None
     with file:
         yield

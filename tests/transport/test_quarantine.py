@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas.private_files import lock_private
 from transport.quarantine import DEADLY, Quarantine, Stage, key_of
 from transport.quarantine_folder import folder_of
 
@@ -80,6 +81,20 @@ def test_files_of_living_processes_are_left_alone(tmp_path: Path) -> None:
     living.abandon()
     other.look()
     assert other.suspect(KEY) is not None
+
+
+def test_a_lock_that_a_stopped_process_holds_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("transport.quarantine._LOCKED_S", 0.2)
+    quarantine = Quarantine(tmp_path)
+    lock = lock_private(tmp_path / "suspects.lock")
+    assert lock is not None
+    with lock:
+        quarantine.look()
+        assert "another process has held suspects.lock" in caplog.text
+        assert Quarantine(tmp_path).enter(KEY, Stage.IMAGE) is None  # a worker that starts now keeps no list
+    assert Quarantine(tmp_path).enter(KEY, Stage.IMAGE) is not None
 
 
 def test_what_one_process_learns_the_others_know_at_their_next_look(tmp_path: Path) -> None:
