@@ -179,8 +179,10 @@ def _login(site: MirrorSite, settings: Mapping[str, str], written: Mapping[str, 
                 "without one (`printf %s`), or put sasl.password into the properties file"
             )
         password = _content_of(file)
-    if '"' in settings["sasl.password"]:
-        raise SettingsError(f"{shown(path)}: the password has a quote, which Java reads otherwise; give it another one")
+    if set('"\\') & set(settings["sasl.password"]):
+        raise SettingsError(
+            f"{shown(path)}: the password has a quote or a backslash, which Java reads otherwise; give it another one"
+        )
     user = settings["sasl.username"]
     if '"' in user or "$" in user:
         raise SettingsError(f"{shown(path)}: the user has a quote or a dollar sign; give MirrorMaker another user")

@@ -127,6 +127,14 @@ def test_refusals_are_one_line(files: Path, name: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_a_backslash_in_the_file_of_the_password_is_refused(files: Path) -> None:
+    """In a login of Java's clients a backslash is an escape: MirrorMaker would log in with another password."""
+    without = {key: value for key, value in SCRAM.items() if key != "sasl.password"}
+    with pytest.raises(SettingsError, match="has a quote or a backslash, which Java reads otherwise") as caught:
+        mirror_config(site(files, "line", without, f"{SECRET}\\b"), site(files, "centre", PLAIN), "inspection")
+    assert SECRET not in str(caught.value)
+
+
 def test_remedies_name_the_options_of_the_command(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without = {key: value for key, value in SCRAM.items() if key != "sasl.password"}
     other = site(files, "other", PLAIN)
