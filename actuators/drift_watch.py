@@ -11,7 +11,6 @@ from typing import Protocol
 from confluent_kafka import Message
 
 from actuators.open_episodes import CameraKey, OpenEpisode, OpenEpisodes
-from schemas.clock import SystemClock
 from schemas.codec import Codec
 from schemas.errors import CodecError
 from schemas.records import DriftEvent, DriftType, EpisodeState
@@ -31,7 +30,7 @@ log = logging.getLogger(__name__)
 class DriftStats:
     """State of the watch: up to date or not, connected or not, open episodes, and counts of events by outcome.
 
-    ``refused`` events fit no episode, have names and times that no watch sends, or are not believed.
+    ``refused`` events fit no episode, have names that no watch sends, or are not believed.
     """
 
     connected: bool = False
@@ -102,8 +101,7 @@ class DriftWatch(TopicFollower):
             retry_s=retry_s,
         )
         self._kafka = kafka
-        now_us = SystemClock().utc_us
-        self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated, now_us=now_us)
+        self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated)
         self._on_unreadable = on_unreadable
         self._belief = belief
         self._untrusted = 0

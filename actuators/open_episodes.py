@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -16,10 +16,8 @@ _Identity = tuple[str, str, str, DriftType, int]
 
 #: Stands for every camera, if more cameras are reported as drifting than can be remembered.
 ANY_CAMERA: CameraKey = ("*", "*")
-#: Events whose time is ahead of this machine's clock by more than this (µs) are refused.
-_AHEAD_US = 300_000_000
-#: Longest name of a line, in characters; events with longer names are refused. Reasons are cut to this length too.
-_LONGEST = 300
+#: Longest name, in characters, as in the watch; events with longer names are refused. Reasons are cut to `_REASON`.
+_LONGEST, _REASON = 1000, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,9 @@ class OpenEpisodes:
     and a name. An episode that is closed or acknowledged stays so, whatever events follow. Events that open an episode
     cannot be checked further: a false one diverts parts, or stops the line, and lets no part pass.
 
+    Times are not compared with the clock of this machine. If it is behind, an episode of now seems to be of the future,
+    and to refuse the episode would accept the parts of a camera that drifts.
+
     An episode that began in a declared warm-up of its camera does not count, unless a later event names another cause.
 
     Events of replays (``is_simulated``) are ignored, unless ``simulated`` is set: then all others are ignored.
@@ -54,8 +55,6 @@ class OpenEpisodes:
         counts as drifting until the gate is started again (`ANY_CAMERA`).
     per_camera
         Most open episodes of one camera. With more, the camera counts as drifting until the gate is started again.
-    now_us
-        Wall clock, UTC µs; None: times of events are not compared with it.
 
     Examples
     --------
@@ -72,14 +71,12 @@ class OpenEpisodes:
         limit: int = 1024,
         per_camera: int = 16,
         simulated: bool = False,
-        now_us: Callable[[], int] | None = None,
     ) -> None:
         self._station = station
         self._drift_type = drift_type
         self._limit = limit
         self._per_camera = per_camera
         self._simulated = simulated
-        self._now_us = now_us
         self._open: dict[CameraKey, dict[_Identity, OpenEpisode]] = {}
         self._over: OrderedDict[_Identity, None] = OrderedDict()
         self._snapshot: Mapping[CameraKey, tuple[OpenEpisode, ...]] | None = None
@@ -126,7 +123,7 @@ class OpenEpisodes:
         return "taken", self._begin(camera, name, event)
 
     def _begin(self, camera: CameraKey, name: _Identity, event: DriftEvent) -> bool:
-        reason = event.reason[:_LONGEST]
+        reason = event.reason[:_REASON]
         if camera not in self._open and len(self._open) >= self._limit:
             self.counts["forgotten"] += 1
             reason = f"more than {self._limit} cameras are said to drift, the last of them {camera[0]}/{camera[1]}"
@@ -158,10 +155,8 @@ class OpenEpisodes:
         return was_open
 
     def _is_plausible(self, event: DriftEvent) -> bool:
-        """Return True if a watch can have sent an event with these names and times."""
+        """Return True if a watch can have sent an event with these names and states."""
         names = (event.episode_id, event.station, event.camera_id)
         if not all(0 < len(name) <= _LONGEST for name in names) or event.started_at_us < 0:
             return False
-        if event.state in (EpisodeState.OPENED, EpisodeState.UPDATED) and event.closed_at_us is not None:
-            return False
-        return self._now_us is None or event.started_at_us <= self._now_us() + _AHEAD_US
+        return event.state not in (EpisodeState.OPENED, EpisodeState.UPDATED) or event.closed_at_us is None

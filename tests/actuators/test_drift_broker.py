@@ -91,6 +91,22 @@ def test_the_watch_knows_the_past_and_follows(topic: Topic) -> None:
 
 
 @pytest.mark.broker
+def test_an_episode_counts_though_the_clock_of_the_gate_is_behind(topic: Topic) -> None:
+    """Check that a machine that starts with the time of last week knows the drift of today."""
+    week_us = 7 * 86_400_000_000
+    topic.say(event("past", started_at_us=now_us() + week_us))
+    watch = DriftWatch(topic.line)
+    watch.open()
+    try:
+        assert open_ids(watch) == ["past"]
+        topic.say(event("new", camera="side", started_at_us=now_us() + week_us))
+        await_(lambda: open_ids(watch) == ["new", "past"])
+        assert watch.stats.refused == 0
+    finally:
+        watch.close()
+
+
+@pytest.mark.broker
 def test_an_empty_topic_is_known_at_once(topic: Topic) -> None:
     watch = DriftWatch(topic.line)
     began = time.monotonic()
