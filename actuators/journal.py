@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import math
@@ -16,6 +17,7 @@ from schemas.errors import SettingsError
 from transport.chained_file import ChainEnd, chain_line, end_after, end_of_file
 
 log = logging.getLogger(__name__)
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Journal:
@@ -42,7 +44,8 @@ class Journal:
     def open(self) -> None:
         """Open and lock the file: the lines of two gates would break each other's chain.
 
-        A device or a pipe, which has no chain to continue, is not locked.
+        A device or a pipe, which has no chain to continue, is not locked. The gate never waits for the reader of a
+        pipe: what does not fit is an error that is counted.
 
         Raises
         ------
@@ -52,7 +55,7 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered: the system has a line when `write` returns, and a failed write leaves nothing to come later.
-            file = cast(BinaryIO, self.path.open("ab", buffering=0))
+            file = cast(BinaryIO, os.fdopen(os.open(self.path, _FLAGS, 0o666), "ab", buffering=0))
             try:
                 if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,7 +66,8 @@ class Journal:
         except BlockingIOError as error:
             raise SettingsError(f"the journal {self.path} is in use by another gate; name another file") from error
         except OSError as error:
-            raise SettingsError(f"cannot write the journal {self.path}: {error.strerror or error}") from error
+            reason = "no program reads this pipe" if error.errno == errno.ENXIO else error.strerror or error
+            raise SettingsError(f"cannot write the journal {self.path}: {reason}") from error
         self._file = file
 
     def write(self, instruction: Instruction) -> None:
@@ -76,12 +80,12 @@ class Journal:
         # A truncated line may be the last one: the next line then begins on a line of its own.
         data = b"\n" + line if self._end.is_torn else line
         try:
-            written = self._file.write(data)
+            written = self._file.write(data) or 0  # None: a pipe is full
         except OSError as error:
             self._failed(error.strerror or str(error))
             return
         if written != len(data):
-            self._cut(data[: written or 0])
+            self._cut(data[:written])
             self._failed(f"only {written} of {len(data)} bytes fit")
             return
         self.lines += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,25 @@ def test_a_device_is_no_journal_of_one_gate() -> None:
     assert [journal.lines for journal in journals] == [1, 1]
     for journal in journals:
         journal.close()
+
+
+def test_the_gate_does_not_wait_for_the_reader_of_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "gate.fifo"
+    os.mkfifo(pipe)
+    journal = Journal(pipe)
+    with pytest.raises(SettingsError, match="no program reads this pipe"):
+        journal.open()
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    journal.open()
+    while not journal.errors:  # the reader stands still
+        journal.write(instruction())
+    kept, read = journal.lines, os.read(reader, 1024 * 1024)
+    journal.write(instruction())
+    journal.close()
+    read += os.read(reader, 1024 * 1024)
+    os.close(reader)
+    assert (journal.errors, journal.lines) == (1, kept + 1)
+    assert json.loads(read.splitlines()[-1])["part_key"] == instruction().part_key
 
 
 def test_a_journal_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
