@@ -74,6 +74,12 @@ class Journal:
         """Append the line of a part that the gate has just acted on."""
         if self._file is None:
             return
+        if self._is_moved(self._file):
+            try:
+                self._go_on_in_new_file(self._file)
+            except SettingsError as error:
+                self._failed(str(error))
+                return
         late_s = self._clock.monotonic_s() - instruction.act_at_s
         entry = journal_entry(instruction, self._clock.utc_us(), late_s * 1e3)
         line = chain_line(entry, self._end)
@@ -91,6 +97,24 @@ class Journal:
         self.lines += 1
         self._failing = False
         self._end = end_after(line, self._end.line + 1)
+
+    def _is_moved(self, file: BinaryIO) -> bool:
+        """Return True if the path no longer leads to the open file: logrotate has renamed it, or it was deleted."""
+        try:
+            return not os.path.samestat(os.stat(self.path), os.fstat(file.fileno()))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+
+    def _go_on_in_new_file(self, former: BinaryIO) -> None:
+        """Open the file that the path leads to now; the chain goes on in it, so that no line can be left out."""
+        end = self._end
+        self.open()
+        former.close()
+        if self._end == ChainEnd():
+            self._end = ChainEnd(end.line, end.sha256)
+        log.warning("the journal %s was moved or deleted: it goes on in a new file", self.path)
 
     def _cut(self, written: bytes) -> None:
         """Continue the chain behind a line of which only a part is in the file."""

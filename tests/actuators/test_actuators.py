@@ -127,6 +127,27 @@ def test_a_device_is_no_journal_of_one_gate() -> None:
         journal.close()
 
 
+def test_a_journal_that_is_moved_goes_on_in_a_new_file(tmp_path: Path) -> None:
+    """Check that logrotate, or a person who deletes the file, makes no line vanish, and that the chain goes on."""
+    path = tmp_path / "logs" / "gate.jsonl"
+    journal = Journal(path)
+    journal.open()
+    journal.write(instruction(part_key="p1"))
+    path.rename(tmp_path / "gate.1")
+    journal.write(instruction(part_key="p2"))
+    path.parent.rename(tmp_path / "moved")
+    path.mkdir(parents=True)
+    journal.write(instruction(part_key="lost"))
+    path.rmdir()
+    journal.write(instruction(part_key="p3"))
+    journal.close()
+    files = [(tmp_path / "gate.1"), (tmp_path / "moved" / "gate.jsonl"), path]
+    lines = [line for file in files for line in file.read_bytes().splitlines()]
+    assert [json.loads(line)["part_key"] for line in lines] == ["p1", "p2", "p3"]
+    assert list(check_lines(lines)) == []
+    assert (journal.lines, journal.errors) == (3, 1)
+
+
 def test_the_gate_does_not_wait_for_the_reader_of_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "gate.fifo"
     os.mkfifo(pipe)
