@@ -21,6 +21,7 @@ from replay.archive.batch import ArchiveBatch
 from replay.archive.errors import ArchiveError
 from replay.archive.follower import Partition
 from replay.archive.index import load_commits
+from replay.archive.layout import ARCHIVE_FILE
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.rollup import FROM_COMMITS, roll_up
 from replay.archive.store import ArchiveStore
@@ -162,6 +163,7 @@ class Collector:
             waiting.
         """
         self.check()
+        self._check_archive()
         for partition in list(self.batches):
             if not self.batches[partition].is_empty:
                 self.batches[partition] = self._write(self.batches[partition])
@@ -180,9 +182,18 @@ class Collector:
                 raise self._other_topic(topic, self._known[topic].topic_id, identity.topic_id)
         return found
 
+    def _check_archive(self) -> None:
+        """Refuse to write into what lies there instead of the archive, as the empty folder of a volume that is gone."""
+        if not self._store.is_archive():
+            raise ArchiveError(
+                f"archive {self._store.uri}: {ARCHIVE_FILE} is gone: mount its volume again or bring the folder back; "
+                "to begin a new archive there, restart `inspection archive`"
+            )
+
     def move_on(self, partition: Partition) -> int:
         """Write the waiting messages after the next offset was deleted; return the offset at which to read on."""
         self.check()
+        self._check_archive()
         low, high = watermarks(self._kafka, partition.topic)[partition.number]
         batch = self.batches[partition]
         if batch.end > high:

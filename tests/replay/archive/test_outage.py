@@ -72,3 +72,34 @@ def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, caplog: pytest.Lo
     finally:
         stop.set()
         broker.stop()
+
+
+def test_an_archive_whose_volume_is_gone_is_waited_for(
+    line: KafkaSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Check that nothing is written into the empty folder below a volume that is no longer mounted."""
+    folder, volume = tmp_path / "a", tmp_path / "volume"
+    stop = threading.Event()
+    sink = ArchiveSink(line, ArchiveStore(str(folder)), SinkOptions(every_s=0.2))
+    thread = threading.Thread(target=sink.follow, args=(stop,))
+    publish(line, 0, 10)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 60
+        while sink.report.messages < 10 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        folder.rename(volume)
+        folder.mkdir()
+        publish(line, 10, 25)
+        while "archive.json is gone: mount its volume again" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1)
+        assert list(folder.iterdir()) == []
+        folder.rmdir()
+        volume.rename(folder)
+        while sink.report.messages < 25 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        stop.set()
+        thread.join(30)
+    assert Archive.open(str(folder)).covered(line.frames)[0] == ((0, 25),)
