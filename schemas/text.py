@@ -50,6 +50,20 @@ def shown(text: object, limit: int | None = 1000) -> str:
     return f"{shown(text[:limit], None)}... ({len(text) - limit} more characters)"
 
 
+def shortened(text: str, limit: int) -> str:
+    """Return the begin and the end of a text that is longer than ``limit``, with the number of characters left out.
+
+    Examples
+    --------
+    >>> shortened("'xxxxxxxxxxxxxx' is not a number", 20)
+    "'xxxxxxxxx... (12 characters) ...t a number"
+    """
+    if len(text) <= limit:
+        return text
+    end = limit // 2
+    return f"{text[: limit - end]}... ({len(text) - limit} characters) ...{text[-end:]}"
+
+
 def _visible(character: str) -> str:
     if character.isprintable():
         return character

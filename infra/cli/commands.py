@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -33,6 +34,8 @@ class Row:
 
 #: Line of Rich's markup that shows nothing.
 _EMPTY_LINE = "[bold][/bold]"
+#: Most characters of an error about an option, an argument or the name of a command.
+_LONGEST_ERROR = 600
 #: Folder of `infra.cli` and heading of its commands in the help.
 PANELS = {
     "setup": "Set up",
@@ -156,6 +159,16 @@ class LazyGroup(TyperGroup):
             self._imported[cmd_name] = load(cmd_name)
         return self._imported[cmd_name]
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse the options before the command; an error of the user has a bounded length."""
+        with _bounded_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the rest and run the command; an error of the user has a bounded length."""
+        with _bounded_errors():
+            return super().invoke(ctx)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help with the lines of `COMMANDS`, without importing the commands."""
         self._listing = True
@@ -163,6 +176,18 @@ class LazyGroup(TyperGroup):
             super().format_help(ctx, formatter)
         finally:
             self._listing = False
+
+
+@contextmanager
+def _bounded_errors() -> Iterator[None]:
+    """Shorten the texts of errors, which repeat what the user typed; Typer would draw all of it into a box."""
+    try:
+        yield
+    except typer.TyperException as error:
+        from schemas.text import shortened
+
+        error.message = shortened(error.message, _LONGEST_ERROR)
+        raise
 
 
 def load(name: str) -> Any:

@@ -113,6 +113,25 @@ def test_another_value_is_refused_with_the_choices(arguments: tuple[str, ...], s
     assert "\x1b[2J" not in done.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("actuate", "--failsafe", "Z" * 100_000), "'reject', 'review'"),
+        (("actuate", "--belt-ms", "1 " * 50_000), "--belt-ms"),
+        (("quality", "--" + "z" * 100_000), "No such option"),
+        (("quality", "x" * 100_000), "unexpected extra argument"),
+        (("images", "z" * 100_000), "No such command"),
+        (("z" * 100_000,), "No such command"),
+        (("--" + "z" * 100_000,), "No such option"),
+    ],
+)
+def test_an_error_does_not_repeat_all_that_was_typed(arguments: tuple[str, ...], says: str) -> None:
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "300"})
+    assert done.exit_code == 2
+    assert says in done.output
+    assert len(done.output) < 4_000
+
+
 def test_a_choice_in_upper_case_is_taken() -> None:
     arguments = ("produce", "--camera", "synthetic", "--policy", "BLOCK", "--fps", "0")
     done = CliRunner().invoke(app, arguments)
