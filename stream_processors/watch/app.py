@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -159,6 +159,7 @@ class _Watching:
         self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
         self._waiting: dict[int, dict[str, Snapshot]] = {}
         self._topic_ids: dict[str, str] = {}
+        self._past_ends: dict[int, Mapping[str, int]] = {}
         self._reported_s = -_SAY_S
         self._unreported = 0
         self._waiting_events: list[Any] = []
@@ -198,7 +199,7 @@ class _Watching:
             camera = await self._begin(message.partition, found.key, waiting.pop(found.key, None))
             times += camera.quality.decisions  # a restored camera is not a newcomer
         await self._forget(self._cameras.see(name, camera, times))
-        camera.topic_ids = self._topic_ids
+        camera.topic_ids, camera.past_ends = self._topic_ids, self._past_ends.get(message.partition, {})
         if camera.has_seen(message.topic, message.offset):
             camera.read_again()
             return
@@ -273,7 +274,7 @@ class _Watching:
             )
             found = await loop.run_in_executor(None, read)
             self._metrics.void_snapshots.inc(found.voided)
-            self._topic_ids = found.ids
+            self._topic_ids, self._past_ends[partition] = found.ids, found.ends
             waiting = self._waiting[partition] = dict(found.found)
             if waiting:
                 log.info("partition %d: going on with %d cameras", partition, len(waiting))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import Counter
+from collections.abc import Mapping
 
 from monitoring.bounded_json import parse
 from monitoring.drift import CameraWatch, DriftOptions, ReferencesOf, StateError
@@ -36,8 +38,8 @@ class WatchedCamera:
     references_of, options
         See `CameraWatch`.
     max_age_h
-        Decisions older than this, in hours, are not watched for data drift: those that the first start finds in the
-        topic are history.
+        Decisions of the past that are older than this, in hours, are not watched for data drift: those that the first
+        start finds in the topic are history. Later ones are watched, whatever the clocks say.
     partition
         Partition of its messages, and so of its snapshots. Several partitions may contain the same key: anyone can
         write to any partition.
@@ -64,6 +66,8 @@ class WatchedCamera:
         self._offsets: dict[str, int] = {}
         #: Kafka's ids of the topics of these offsets.
         self.topic_ids: dict[str, str] = {}
+        #: Ends of these topics when this process began to read them: what lies before is of the past.
+        self.past_ends: Mapping[str, int] = {}
         self._unwatched: Counter[str] = Counter()
         self._logged_at_s: dict[str, float] = {}
         #: True if the camera has processed a message since the last snapshot.
@@ -100,11 +104,16 @@ class WatchedCamera:
             return []
         if self._concept is None:
             self._concept = ConceptEpisodes(decision.line, decision.station, decision.camera_id)
-        if self._clock.utc_us() - decision.decided_at_us > self._max_age_us:
+        is_old = self._clock.utc_us() - decision.decided_at_us > self._max_age_us
+        if is_old and origin.offset < self.past_ends.get(origin.topic, math.inf):
             self.watch.counts["history"] += 1
             self._skipped("history")
             events = []
         else:
+            if is_old:
+                self.watch.counts["long-ago"] += 1
+                about = "decisions of now have a time of long ago: the clock of the worker or of this machine is wrong"
+                self._report(logging.WARNING, "long-ago", about)
             events = self._watched(decision, origin)
         if decision.model_stage == "champion" and not decision.is_simulated:
             events += self._concept.decider(decision, origin)

@@ -144,7 +144,8 @@ class FoundSnapshots:
     ) -> None:
         self.ids = dict(ids or {})
         self._ask = ends
-        self._ends = ends()
+        #: End of the partition for each topic, at the start of the search.
+        self.ends = self._ends = ends()
         #: Number of requests for the ends that may still be in vain: many snapshots must not cause many requests.
         self._asks = _NAMED
         self._most = most

@@ -44,6 +44,18 @@ def camera(key: str = "press/top", clock: ManualClock | None = None) -> WatchedC
     return WatchedCamera(key, lambda model, product: REFERENCE, DriftOptions(), clock or ManualClock(NOW_US), 24)
 
 
+def test_a_worker_with_a_clock_of_long_ago_is_watched(caplog: pytest.LogCaptureFixture) -> None:
+    """Check that a wrong clock blinds no watch; only what lies in the topic at the start is history."""
+    watched = camera(clock=ManualClock(NOW_US + 2 * 86_400_000_000))
+    watched.past_ends = {"d": 150}
+    for offset, row in enumerate(ROWS):
+        watched.decision(decision(offset, row), EventOrigin("d", 0, offset, NOW_US))
+    assert (watched.watch.counts["history"], watched.watch.counts["watched"]) == (150, 150)
+    assert watched.watch.counts["long-ago"] == 150
+    assert watched.unwatched == 0
+    assert caplog.text.count("have a time of long ago") == 1
+
+
 def test_a_flood_of_invented_names_leaves_the_real_ones():
     shelf = Shelf[str](100)
     real = [f"press/cam{number}" for number in range(3)]
