@@ -130,7 +130,9 @@ class DecisionReader:
                 continue
             if decision.is_simulated or decision.model_stage == "challenger":
                 continue
-            age_s = max(0.0, (self._clock.utc_us() - decision.decided_at_us) / 1e6)
+            age_s = 0.0
+            if not self._has_caught_up.is_set():  # later ones are of now, whatever the clocks say
+                age_s = max(0.0, (self._clock.utc_us() - decision.decided_at_us) / 1e6)
             self._note_group(group_name(message_headers(message)))
             self.index.add(decision, value or b"", min(age_s, self._kept_s))
             self._on_decision(decision)

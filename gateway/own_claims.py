@@ -122,4 +122,5 @@ class OwnClaims:
         return Claim(f"{claim.claim_id}-release", claim.frame_id, 0.0, claim.claim_id, is_release=True)
 
     def _add(self, claim: Claim) -> None:
-        self.table.add(claim, self._clock.utc_us(), self._clock.monotonic_s())
+        now_s = self._clock.monotonic_s()
+        self.table.add(claim, round(now_s * 1e6), now_s)

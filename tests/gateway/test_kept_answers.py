@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from gateway.answer_index import AnswerIndex
+from gateway.answer_reader import DecisionReader
 from gateway.identity import keyed_frame_id
+from gateway.own_claims import OwnClaims
+from gateway.problems import Problem
+from gateway.settings import GatewaySettings
 from schemas import Action, Codec, Decision, Frame, KafkaSettings, ResultState, Verdict
+from schemas.clock import ManualClock, SystemClock
 from tests.support.answering import answering_worker
 from tests.support.audited_lines import decision, frame
 from tests.support.gateways import running_gateway, wait_until
@@ -89,3 +96,39 @@ def test_of_two_groups_the_one_that_inspects_is_the_answer(line: KafkaSettings, 
             pending = gateway.inspect(image, "?deadline_ms=20000", Prefer="respond-async, wait=1")
             assert pending.status == 202
             assert gateway.ask("GET", f"{pending.headers['location']}?wait=1").status == 202
+
+
+class _AheadClock(SystemClock):
+    """Clock of a gateway that is an hour ahead of the workers."""
+
+    def utc_us(self) -> int:
+        return super().utc_us() + 3_600_000_000
+
+
+@pytest.mark.broker
+def test_a_gateway_whose_clock_is_ahead_keeps_the_decisions_of_now(line: KafkaSettings) -> None:
+    came: list[Decision] = []
+    reader = DecisionReader(line, GatewaySettings(), came.append, _AheadClock())
+    reader.open()
+    try:
+        wait_until(lambda: reader.is_ready)
+        made = _made(KEYED, decided_at_us=SystemClock().utc_us())
+        producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
+        producer.produce(line.decisions, Codec().encode(made))
+        assert producer.flush(10) == 0
+        wait_until(lambda: bool(came))
+        assert reader.index.get(KEYED) == made
+    finally:
+        reader.close()
+
+
+def test_a_key_outlives_a_clock_that_is_set_forward() -> None:
+    clock = ManualClock(utc_us=10**15)
+    claims = OwnClaims(GatewaySettings(), clock)
+    other = keyed_frame_id("press-7", "http", "another", "e3" * 32)
+    assert asyncio.run(claims.take(KEYED, 0.5, 1.0))
+    clock.jump_utc(3600)
+    assert asyncio.run(claims.take(other, 0.5, 1.0))
+    assert claims.has(KEYED)
+    with pytest.raises(Problem, match="key"):
+        claims.is_taken(keyed_frame_id("press-7", "http", "k", "aa" * 32))
