@@ -237,7 +237,7 @@ def _check_values(command: Any) -> None:
         kinds = {param.type_descriptor.annotation, *get_args(param.type_descriptor.annotation)}
         if param.type_descriptor.is_path or Path in kinds:
             param.process_value = partial(_given_path, param, param.process_value)
-        if float in kinds:
+        if kinds & {float, int}:
             param.process_value = partial(_given_number, param, param.process_value)
     for child in getattr(command, "commands", {}).values():
         _check_values(child)
@@ -251,9 +251,14 @@ def _given_path(param: Any, process: Callable[[Any, Any], Any], ctx: Any, value:
 
 
 def _given_number(param: Any, process: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
-    """Refuse an infinite number, and what is not a number though Python takes it for one: both pass any limit."""
+    """Refuse an infinite number, and what is not a number though Python takes it for one: both pass any limit.
+
+    Whole numbers of more than 64 bits fit into no field and no size of a list.
+    """
     number = process(ctx, value)
     for each in number if isinstance(number, list | tuple) else [number]:
+        if isinstance(each, int) and not -(2**63) <= each < 2**63:
+            raise typer.BadParameter(f"{each} is out of range", ctx=ctx, param=param)
         if isinstance(each, float) and not math.isfinite(each):
             raise typer.BadParameter(f"{each} is not a finite number", ctx=ctx, param=param)
     return number

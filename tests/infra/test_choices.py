@@ -118,6 +118,9 @@ def test_another_value_is_refused_with_the_choices(arguments: tuple[str, ...], s
     [
         (("actuate", "--failsafe", "Z" * 100_000), "'reject', 'review'"),
         (("actuate", "--belt-ms", "1 " * 50_000), "--belt-ms"),
+        (("dead-letters", "list", "--limit", "9" * 400), "is out of range"),
+        (("worker", "--threads", "-" + "9" * 400), "is out of range"),
+        (("produce", "--camera", "synthetic", "--spool-mib", "9" * 20), "is out of range"),
         (("quality", "--" + "z" * 100_000), "No such option"),
         (("quality", "x" * 100_000), "unexpected extra argument"),
         (("images", "z" * 100_000), "No such command"),
