@@ -86,6 +86,11 @@ class FaultStore:
         self._reset_path = state_dir / "gate.reset.json"
         self._lock: IO[bytes] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """True if this process has locked the directory."""
+        return self._lock is not None
+
     def open(self, patience_s: float = _LOCK_PATIENCE_S) -> None:
         """Lock the directory for this process."""
         path = self.state_dir / "gate.lock"

@@ -77,8 +77,8 @@ class LineStopper:
         self._on_file = stored if stored.is_readable and self._store.path.exists() else None
 
     def close(self) -> None:
-        """Put the last state on file and unlock the directory."""
-        if self._store is not None:
+        """Put the last state on file and unlock the directory. Files of another gate stay as they are."""
+        if self._store is not None and self._store.is_open:
             self._save()
             self._store.close()
 

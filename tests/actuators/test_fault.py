@@ -199,6 +199,19 @@ def test_one_gate_for_a_directory(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_gate_that_may_not_start_leaves_the_fault_of_the_other_one(tmp_path: Path) -> None:
+    store = FaultStore(tmp_path)
+    store.open()
+    stored = PersistedFault(FAULT, Reset("f0", "eva", "looked", 1))
+    store.save(stored)
+    before = store.path.stat().st_ino
+    with pytest.raises(SettingsError, match="in use by another gate"):
+        GateRunner(ListDecisions(), RecordingActuator(), GateSettings(), state_dir=tmp_path).start()
+    assert store.load(0) == stored
+    assert store.path.stat().st_ino == before
+    store.close()
+
+
 def test_standing_and_reset_of_a_gate_that_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no gate has kept"):
         standing(tmp_path / "nowhere")
