@@ -332,8 +332,9 @@ class GateRunner:
                 self._belt.end()
             self._drift.stop(self._latch, self._clock)
             self._readability.stop(self._latch)
-            instructions = self._tracker.due(self._clock.monotonic_s())
-        for instruction in instructions:
+        # One part after the other: while the driver is slow, the next one passes, or the belt is stopped.
+        arrived_s = self._clock.monotonic_s()
+        while (instruction := self._take_due(arrived_s)) is not None:
             self._act(instruction)
         self._line.update()
         with self._lock:
@@ -358,6 +359,10 @@ class GateRunner:
             if outcome is not OfferResult.ARMED:
                 log.debug("decision %s of part %s: %s", decision.decision_id, decision.part_key, outcome)
         return True
+
+    def _take_due(self, arrived_s: float) -> Instruction | None:
+        with self._lock:
+            return self._tracker.take_due(arrived_s)
 
     def _act(self, instruction: Instruction) -> None:
         # 1. The part goes on file, 2. the gate acts on it: a crash in between loses one act, and repeats none.

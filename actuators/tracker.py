@@ -38,6 +38,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from functools import partial
 
 from actuators.actuator import Instruction, InstructionReason
 from actuators.arrivals import Arrivals
@@ -241,12 +242,16 @@ class PartTracker:
 
     def due(self, now_s: float) -> list[Instruction]:
         """Return the instructions for the parts at the gate, in the order of arrival; each is returned once."""
-        instructions = []
-        while (tracked := self.arrivals.pop(now_s)) is not None:
-            instruction = self._instruct(tracked)
-            instructions.append(instruction)
-            self._close(tracked, instruction.action)
-        return instructions
+        return list(iter(partial(self.take_due, now_s), None))
+
+    def take_due(self, now_s: float) -> Instruction | None:
+        """Return the instruction for the first part at the gate, as of this moment; None if no part has arrived."""
+        tracked = self.arrivals.pop(now_s)
+        if tracked is None:
+            return None
+        instruction = self._instruct(tracked)
+        self._close(tracked, instruction.action)
+        return instruction
 
     @property
     def next_due_s(self) -> float | None:

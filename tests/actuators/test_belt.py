@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from actuators import GateSettings, InstructionReason, PartTracker
+from actuators import GateSettings, Instruction, InstructionReason, PartTracker
 from actuators.acted_log import ActedLog
 from actuators.belt import BeltWatch, suspended_s
 from actuators.belt_file import BeltFile
@@ -209,6 +209,48 @@ def test_parts_that_passed_while_the_gate_stood_still_are_not_accepted(caplog: p
     assert gate.runner.stats.gaps >= 1
     assert gate.runner.stats.tracker.failsafe_passed == 1
     assert "the gate stood still for" in caplog.text
+
+
+def test_parts_that_pass_while_the_driver_is_slow_are_not_accepted() -> None:
+    gate = make_gate()
+    act = gate.driver.act
+
+    def slow(instruction: Instruction) -> None:
+        act(instruction)
+        gate.clock.advance(1.0)
+
+    gate.driver.act = slow  # type: ignore[method-assign]
+    for name in ("in time", "passed", "passed meanwhile"):
+        send(gate, name)
+        gate.clock.advance(0.1)
+    # All three have arrived by the next turn, and none of them has passed the gate by more than 0.3 s.
+    gate.clock.advance(0.8)
+    gate.turn()
+    assert [(i.part_key, i.action, i.reason) for _, i in gate.acts] == [
+        ("in time", ACCEPT, InstructionReason.DECIDED),
+        ("passed", REJECT, InstructionReason.FAILSAFE_PASSED),
+        ("passed meanwhile", REJECT, InstructionReason.FAILSAFE_PASSED),
+    ]
+
+
+def test_parts_behind_a_slow_act_get_the_failsafe_if_the_belt_stops_meanwhile() -> None:
+    gate = make_gate(max_lateness_ms=0)
+    act = gate.driver.act
+
+    def slow(instruction: Instruction) -> None:
+        act(instruction)
+        gate.runner.belt_stopped()
+
+    gate.driver.act = slow  # type: ignore[method-assign]
+    for name in ("at the gate", "behind it"):
+        send(gate, name)
+    gate.advance(1.0)
+    gate.runner.belt_moving()
+    gate.advance(5)
+    assert [(i.part_key, i.reason) for _, i in gate.acts] == [
+        ("at the gate", InstructionReason.DECIDED),
+        ("behind it", InstructionReason.BELT_STOPPED),
+    ]
 
 
 def test_without_a_limit_a_late_act_is_what_was_decided() -> None:
