@@ -76,12 +76,16 @@ class DefectTest:
 
 @dataclass(frozen=True, slots=True)
 class GoodImages:
-    """Images of good parts that the model was fitted to, with their blocks and digests."""
+    """Images of good parts that the model was fitted to, with their blocks and digests.
+
+    ``unmatched`` is the number of further ones that cannot be aligned: they are rejected.
+    """
 
     paths: Sequence[Path]
     blocks: NDArray[np.int64]
     block_kind: BlockKind
     digests: frozenset[bytes]
+    unmatched: int = 0
 
 
 def score_defects(
@@ -101,7 +105,7 @@ def score_defects(
     values, of_good = np.array([each.max() for each in scores]), fit.random_scores()
     good_scores = fit.scores if of_good is None else np.array([each.max() for each in of_good])
     figures = LabelledFigures.of(good_scores, values, kinds, fit.limit, fit.limit)
-    figures = replace(figures, overkill=(int(fit.rejected.sum()), len(fit.scores)))
+    figures = replace(figures, overkill=(int(fit.rejected.sum()), len(fit.scores))).with_rejected(good.unmatched)
     return DefectTest(paths, kinds, values, good_scores, figures, scores, of_good)
 
 
@@ -147,12 +151,13 @@ def learn_defects(
     of_defective = [
         (features, scores[row]) for (features, _), row in zip(found_tiles[len(rows) :], defective, strict=True)
     ]
-    test.head = fit_head(
+    head = fit_head(
         LabelledImages.of(found_tiles[: len(rows)], folds),
         LabelledImages.of(of_defective, _folds_by_kind(learned_kinds) % (folds.max() + 1)),
         learned_kinds,
         costs,
     )
+    test.head = replace(head, figures=head.figures.with_rejected(good.unmatched))
 
 
 def _affordable(

@@ -89,6 +89,10 @@ class LabelledFigures:
             by_kind,
         )
 
+    def with_rejected(self, good: int) -> LabelledFigures:
+        """Return the figures with further good parts, which are rejected without a score."""
+        return replace(self, overkill=(self.overkill[0] + good, self.overkill[1] + good))
+
     def as_json(self) -> dict[str, object]:
         """Return the figures with their 95 % intervals, for the manifest."""
         return {

@@ -95,12 +95,12 @@ def _training(result: TrainingResult) -> dict[str, str]:
 
 
 def _metrics(result: TrainingResult, options: TrainingOptions) -> dict[str, Any]:
-    best, defects = result.best, result.defects
+    best, defects, (rejected, judged) = result.best, result.defects, result.overkill
     metrics: dict[str, Any] = {
         "good_images": len(result.paths),
         **({"products": result.products} if result.products else {}),
         "overkill_asked": options.overkill,
-        "overkill_out_of_block": round(float(best.fit.rejected.mean()), 4),
+        "overkill_out_of_block": round(rejected / judged, 4),
         "calibration": result.calibration,
         "synthetic_defects_found": {f"{each.kind} {each.size:.0%}": round(each.found, 3) for each in best.synthetic},
         "synthetic_auroc": round(best.quality, 4),

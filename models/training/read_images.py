@@ -56,7 +56,7 @@ class RecipeImages:
     is_sample
         True if not all tiles of an image are among the features.
     unmatched
-        Number of images that cannot be aligned.
+        Images that cannot be aligned: the line rejects such parts.
     """
 
     rows: NDArray[np.int64] = field(init=False)
@@ -65,7 +65,7 @@ class RecipeImages:
     shown: NDArray[np.bool_] | None = None
     digests: list[bytes] = field(default_factory=list)
     is_sample: bool = False
-    unmatched: int = 0
+    unmatched: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def read_images(
                 found.append(own.fault or _Found.of(own, extractor, _some_tiles(tiles, few, number)))
         except (ImageError, OSError) as error:
             return image_error_text(error)
-        return image.fault or (image, found)
+        return image, found
 
     paths: list[Path] = []
     found_by_recipe = [
@@ -251,8 +251,9 @@ def read_images(
         survey.sizes[image.frame_wh] += 1
         tiles = len(inspected_tiles(image.region, largest.spec))
         for mine, whose, own, its, each in zip(rows, owners, stored, of_recipes, found_by_recipe, strict=True):
-            each.unmatched += isinstance(its, str)
-            if isinstance(its, _Found):
+            if isinstance(its, str):
+                each.unmatched.append(path)
+            elif its is not None:
                 count = len(its.features)
                 own[len(whose) : len(whose) + count] = its.features
                 if each.shown is not None:

@@ -56,7 +56,7 @@ def write_report(path: Path, result: TrainingResult, options: TrainingOptions, m
         f'<p class="soft">{_text(model.manifest.training.provenance)}. {_text(model.manifest.training.data)}. '
         "All scores of this page are of images that the model had not seen when it scored them.</p>",
         '<div class="figures">',
-        *_figures(result, options, scores),
+        *_figures(result, options),
         "</div>",
         *_warnings(result),
         "<h2>Scores</h2>",
@@ -95,7 +95,7 @@ def package_scores(result: TrainingResult) -> dict[str, _Scores]:
     return {name: np.clip((values - low) / (high - low), 0, 1) for name, values in scores.items()}
 
 
-def _figures(result: TrainingResult, options: TrainingOptions, scores: dict[str, _Scores]) -> Iterator[str]:
+def _figures(result: TrainingResult, options: TrainingOptions) -> Iterator[str]:
     learned, defects = result.learned, result.defects
     figures = learned.figures if learned is not None else defects.figures if defects is not None else None
     if figures is not None:
@@ -104,8 +104,7 @@ def _figures(result: TrainingResult, options: TrainingOptions, scores: dict[str,
         yield _figure("escapes", *_share(*figures.escapes), "defective parts accepted")
         yield _figure("overkill", *_share(*figures.overkill), "good parts rejected")
     else:
-        above = int(result.best.fit.rejected.sum())
-        yield _figure("overkill", *_share(above, len(scores["good"])), f"{options.overkill:.1%} requested")
+        yield _figure("overkill", *_share(*result.overkill), f"{options.overkill:.1%} requested")
         found = np.mean([each.found for each in result.best.synthetic])
         yield _figure("synthetic defects found", f"{found:.0%}", "all kinds and sizes; not those of the product")
     yield _figure("images of good parts", str(len(result.paths)), f"of {result.survey.found} in the folder")

@@ -50,6 +50,8 @@ class TrainingResult:
         Images that the chosen recipe learned from, and the block of each.
     block_kind
         What blocks were made of.
+    unmatched
+        Images of good parts that the chosen recipe cannot align: the line rejects such parts.
     defects
         Result of the images of defective parts; None without such images.
     products
@@ -68,6 +70,7 @@ class TrainingResult:
     paths: list[Path]
     blocks: NDArray[np.int64]
     block_kind: BlockKind
+    unmatched: list[Path] = field(default_factory=list)
     defects: DefectTest | None = None
     products: dict[str, int] = field(default_factory=dict)
     reason: str = ""
@@ -78,6 +81,12 @@ class TrainingResult:
     def learned(self) -> HeadFit | None:
         """Head that the package has; None if it knows good parts only."""
         return None if self.defects is None else self.defects.learned
+
+    @property
+    def overkill(self) -> tuple[int, int]:
+        """Number of good parts that the model of good parts rejects, and of all that it has judged."""
+        fit, unmatched = self.best.fit, len(self.unmatched)
+        return int(fit.rejected.sum()) + unmatched, len(fit.scores) + unmatched
 
     @property
     def calibration(self) -> str:

@@ -46,6 +46,12 @@ def recipe_lines(result: TrainingResult) -> Iterator[str]:
             f"{alignment.degrees:.1f} degrees elsewhere, which is no defect to this model; a part further than "
             f"{alignment.spec.reach} pixels away is not decided, and rejected"
         )
+        if result.unmatched:
+            first = shown(result.unmatched[0].relative_to(result.root))
+            yield (
+                f"{len(result.unmatched)} of {result.overkill[1]} images of good parts cannot be aligned, such as "
+                f"{first}: such parts are rejected, and count as overkill"
+            )
         unknown = 1 - float(best.fit.model.products[0].is_known.mean())
         if unknown > _LEAST_UNKNOWN:
             yield (
@@ -54,15 +60,14 @@ def recipe_lines(result: TrainingResult) -> Iterator[str]:
             )
     for name, why in result.left_out:
         yield f"recipe {name} was not tried: {why}"
-    if len(result.paths) < result.survey.usable:
+    if len(result.paths) + len(result.unmatched) < result.survey.usable:
         yield f"recipe {result.best.fit.recipe.name} learned from {len(result.paths)} images, to save memory"
 
 
 def good_only_line(result: TrainingResult, options: TrainingOptions) -> str:
     """Return the overkill of the model of good parts."""
-    above = int(result.best.fit.rejected.sum())
     return (
-        f"overkill {_share(above, len(result.paths))} on good images that the model has not seen, "
+        f"overkill {_share(*result.overkill)} on good images that the model has not seen, "
         f"{options.overkill:.1%} requested"
     )
 

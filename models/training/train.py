@@ -145,13 +145,14 @@ def train(
     tried: list[tuple[TriedRecipe, RecipeImages]] = []
     for number, extractor in enumerate(extractors):
         report(f"trying {extractor.recipe.name}", number, len(extractors))
-        of_images = products[images[number].rows]
-        if np.bincount(of_images, minlength=products.max() + 1).min() < FEWEST_IMAGES:
-            left_out.append((extractor.recipe.name, "it would learn from too few images of a product"))
+        of_images, unmatched = products[images[number].rows], len(images[number].unmatched)
+        looked_at = len(of_images) + unmatched
+        is_few = np.bincount(of_images, minlength=products.max() + 1).min() < FEWEST_IMAGES
+        if unmatched and (is_few or (not options.recipe and unmatched > options.overkill * looked_at)):
+            left_out.append((extractor.recipe.name, f"{unmatched} of {looked_at} images cannot be aligned"))
             continue
-        if (unmatched := images[number].unmatched) > options.overkill * len(paths):
-            reason = f"{unmatched} of {len(paths)} images cannot be aligned"
-            left_out.append((extractor.recipe.name, reason))
+        if is_few:
+            left_out.append((extractor.recipe.name, "it would learn from too few images of a product"))
             continue
         tried.append((_try(extractor, images[number], paths, blocks, products, options), images[number]))
     report("trying", len(extractors), len(extractors))
@@ -159,7 +160,9 @@ def train(
         raise SettingsError("{}: the recipe {} cannot be used: {}".format(root, *left_out[-1]))
 
     def tested(candidate: TriedRecipe, its: RecipeImages) -> tuple[GoodImages, DefectTest | None, Survey]:
-        good = GoodImages([paths[row] for row in its.rows], blocks[its.rows], block_kind, frozenset(its.digests))
+        good = GoodImages(
+            [paths[row] for row in its.rows], blocks[its.rows], block_kind, frozenset(its.digests), len(its.unmatched)
+        )
         found = Survey(survey.found)
         test = score_defects(folder, good, candidate.extractor, candidate.fit, found, report, options.threads)
         return good, test, found
@@ -192,7 +195,7 @@ def train(
         best.measure_head(defects.learned.head, good.paths[0])
     result = TrainingResult(
         best, [candidate for candidate, _ in tried], left_out, survey, root, list(good.paths), good.blocks, block_kind,
-        defects=defects, reason=reason, max_ms=options.max_ms,
+        unmatched=its.unmatched, defects=defects, reason=reason, max_ms=options.max_ms,
         products=dict(sorted(Counter(names[row] for row in its.rows).items())) if folder.products else {},
     )  # fmt: skip
     result.took_s = time.monotonic() - began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,9 @@ from models.training.labelled import LabelledFigures
 from models.training.limits import conformal_limit, rejected
 from models.training.manifest_of_training import manifest_of
 from models.training.recipe import Recipe
+from models.training.result import TrainingResult
 from models.training.sentences import good_only_line
+from models.training.survey import Survey
 from models.training.train import TrainingOptions
 from schemas.records import Verdict
 
@@ -34,17 +37,15 @@ def fitted(count: int, overkill: float, *, seed: int = 0, kinds: int = 0) -> Ano
     return AnomalyFit(GRID, patches, np.arange(count) * 5 // count, overkill)
 
 
-def result_of(fit: AnomalyFit) -> Any:
-    """Return what the figures of a training need of its result."""
+def result_of(fit: AnomalyFit) -> TrainingResult:
+    """Return the result of a training with a fit."""
     spec = SimpleNamespace(
         width=32, height=32, colour="grey", layout="NCHW", dtype="float32", resize="stretch", roi=None, tiles=None,
         align=None, samples=SimpleNamespace(stated=dict),
     )  # fmt: skip
-    best = SimpleNamespace(fit=fit, extractor=SimpleNamespace(spec=spec), synthetic=[], quality=1.0, image_ms=1.0)
-    return SimpleNamespace(
-        best=best, learned=None, defects=None, paths=[None] * len(fit.scores), products={}, blocks=np.arange(5),
-        block_kind="order", calibration="", warnings=[],
-    )  # fmt: skip
+    best: Any = SimpleNamespace(fit=fit, extractor=SimpleNamespace(spec=spec), synthetic=[], quality=1.0, image_ms=1.0)
+    paths = [Path()] * len(fit.scores)
+    return TrainingResult(best, [best], [], Survey(len(paths)), Path(), paths, np.arange(5), "order")
 
 
 def decided(scores: NDArray[np.float64], manifest: Manifest) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,7 @@ from models.training.padim import Moments
 from models.training.products import GoodParts, Scale
 from models.training.read_images import measure_ms, read_images
 from models.training.recipe import Recipe
-from models.training.sentences import defect_lines, recipe_lines
+from models.training.sentences import defect_lines, good_only_line, recipe_lines
 from models.training.survey import Survey
 from models.training.train import RECIPES, TrainingOptions, train
 from models.training.write_package import write_package
@@ -186,6 +187,30 @@ def test_a_hole_that_was_not_drilled_is_found(boards: Path, tmp_path: Path) -> N
     assert max(width, height) < BOARD_WH[0] / 8
     check_model(model.path)
     write_package(result, tmp_path / "model", OPTIONS, overwrite=True)
+
+
+@pytest.mark.parametrize("recipe", ["pixels", ""])
+def test_good_parts_that_cannot_be_aligned_count_as_overkill(
+    recipe: str, boards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line rejects such parts, whether the recipe is the only one or one of several."""
+    monkeypatch.setattr("models.training.train.RECIPES", (RECIPES[2], SMALL))
+    shutil.copytree(boards, tmp_path / "good")
+    cv2.imwrite(str(tmp_path / "good" / "other.png"), moved_board(1, layout=1))
+    (tmp_path / "hole").mkdir()
+    cv2.imwrite(str(tmp_path / "hole" / "0.png"), moved_board(50, missing=True))
+    options = dataclasses.replace(OPTIONS, recipe=recipe)
+    result = train(tmp_path, options)
+    assert result.best.fit.recipe.name == "pixels"
+    assert not result.survey.broken
+    count, total = result.overkill
+    assert (count - int(result.best.fit.rejected.sum()), total) == (1, 25)
+    assert result.defects is not None
+    assert result.defects.figures.overkill == result.overkill
+    assert f"overkill {count / 25:.1%}" in good_only_line(result, options)
+    lines = "\n".join(recipe_lines(result))
+    assert "1 of 25 images of good parts cannot be aligned, such as good/other.png: such parts are rejected" in lines
+    assert "to save memory" not in lines
 
 
 @pytest.mark.long
