@@ -78,7 +78,8 @@ def darkness(pixels: NDArray[Any], depth: int | None = None) -> tuple[Remark, ..
     if depth is None:
         text = (
             f"its 16-bit samples stay below {most} of 65535: if the camera has 10, 12 or 14 bits, give the number to "
-            "`inspection produce --bit-depth`, or as bit_depth in the input of the manifest"
+            "`inspection produce --bit-depth`, or as bit_depth in the input of the manifest, which `inspection train "
+            "--bit-depth` writes"
         )
     else:
         text = (

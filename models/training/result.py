@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.regions import region_of
+from models.preprocess import content_wh
+from models.regions import region_of, tiles_of
+from models.remarks import Remark, shrinking
 from models.training.blocks import BlockKind
 from models.training.defects import DefectTest
 from models.training.labelled import HeadFit
@@ -100,6 +102,13 @@ class TrainingResult:
         )
 
     @property
+    def _shrinking(self) -> tuple[Remark, ...]:
+        """Remark on images, or tiles, that become much smaller for the chosen recipe."""
+        spec, [(size_wh, _)] = self.best.extractor.spec, self.survey.sizes.most_common(1)
+        tile_wh = tiles_of(region_of(size_wh, spec), spec)[0].wh
+        return shrinking(tile_wh, content_wh(tile_wh, spec))
+
+    @property
     def _remedy(self) -> str:
         """Remedy for defects that are too small: tiles, unless they would be too small."""
         spec, [(size_wh, _)] = self.best.extractor.spec, self.survey.sizes.most_common(1)
@@ -125,7 +134,11 @@ class TrainingResult:
     @property
     def warnings(self) -> list[str]:
         """Lines that say why the model may be no good, and what would help."""
-        lines = []
+        lines = [
+            f"{count} image{'' if count == 1 else 's'}, {kind}: {text}"
+            for kind, (count, text) in sorted(self.survey.remarks.items())
+        ]
+        lines += [f"{remark.text}; {self._remedy}" for remark in self._shrinking]
         if self.best.quality < _LEAST_QUALITY:
             lines.append(
                 f"does hardly better than chance (AUROC {self.best.quality:.2f} on synthetic defects): do not use this "

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from models.image_folder import list_images
+from models.remarks import NOT_ALIGNED, Remark, RemarkKind
 from models.training.recipe import Colour
 from schemas.errors import SettingsError
 from schemas.plain_files import real_path
@@ -161,6 +162,9 @@ class Survey:
         Number of images of defective parts that are also among the good ones.
     loose
         Number of images beside the folders, which are not used.
+    remarks
+        Number of images with a remark of each kind, and its first text. How much an image shrinks depends on the
+        recipe, and is no part of it.
     """
 
     found: int
@@ -171,11 +175,19 @@ class Survey:
     in_both: int = 0
     loose: int = 0
     colour: Colour = "grey"
+    remarks: dict[RemarkKind, tuple[int, str]] = field(default_factory=dict)
 
     @property
     def usable(self) -> int:
         """Number of images that are learned from."""
         return self.sizes.total()
+
+    def remark(self, remarks: Sequence[Remark]) -> None:
+        """Count the remarks on an image."""
+        for each in remarks:
+            if each.kind not in ("shrunk", NOT_ALIGNED):
+                count, text = self.remarks.get(each.kind, (0, each.text))
+                self.remarks[each.kind] = count + 1, text
 
     def add(self, of_defects: Survey) -> None:
         """Add the findings about images of defective parts."""

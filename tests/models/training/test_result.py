@@ -10,19 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.input_text import parse_tiles
+from models.training.features import InspectedPart, input_spec
 from models.training.result import TrainingResult
 from models.training.survey import Survey
+from models.training.train import RECIPES
 
 
-def tried(name: str, image_ms: float, tiles: object = None) -> Any:
+def tried(name: str, image_ms: float, tiles: str | None = None) -> Any:
     """Return a recipe that was tried, without a fit."""
-    fit = SimpleNamespace(recipe=SimpleNamespace(name=name))
-    spec = SimpleNamespace(tiles=tiles)
+    fit = SimpleNamespace(recipe=SimpleNamespace(name=name, is_of_pixels=False))
+    part = InspectedPart(tiles=None if tiles is None else parse_tiles(tiles))
+    spec = input_spec(RECIPES[0], "grey", part)
     return SimpleNamespace(fit=fit, image_ms=image_ms, extractor=SimpleNamespace(spec=spec), quality=1.0, synthetic=[])
 
 
-def warnings(best: Any, others: list[Any], max_ms: float) -> list[str]:
-    survey = Survey(100, sizes=Counter({(200, 160): 100}))
+def warnings(best: Any, others: list[Any], max_ms: float, size_wh: tuple[int, int] = (200, 160)) -> list[str]:
+    survey = Survey(100, sizes=Counter({size_wh: 100}))
     result = TrainingResult(
         best, [best, *others], [], survey, Path(), [], np.arange(5), "order", max_ms=max_ms
     )  # fmt: skip
@@ -40,7 +44,7 @@ SLOW = {
     "two words": (
         tried("pixels", 21.4), [tried("fine surface", 8.0)], "--recipe 'fine surface', which takes 8 ms",
     ),
-    "tiles": (tried("places", 21.4, tiles=object()), [], "train with fewer --tiles, or without them, or allow more"),
+    "tiles": (tried("places", 21.4, tiles="2x2"), [], "train with fewer --tiles, or without them, or allow more"),
 }  # fmt: skip
 
 
@@ -50,3 +54,13 @@ def test_a_recipe_that_takes_longer_than_allowed_is_a_warning(best: Any, others:
     assert line.startswith("an image takes 21 ms, more than the 10 of --max-ms: ")
     assert remedy in line
     assert not warnings(best, others, 22.0)
+
+
+def test_images_that_become_much_smaller_are_a_warning() -> None:
+    """The line logs it for each camera; without tiles the defects vanish before the network sees them."""
+    [line] = warnings(tried("places", 5.0), [], 100.0, (4096, 1024))
+    assert line.startswith(
+        "4096x1024 pixels become 224x224, 18.3 times fewer in one direction: defects of less than 19"
+    )
+    assert "train with --tiles 2x2" in line
+    assert not warnings(tried("places", 5.0, tiles="4x2"), [], 100.0, (4096, 1024))

@@ -113,6 +113,16 @@ def test_a_model_that_finds_nothing_is_called_no_good(tmp_path: Path) -> None:
     assert "do not use this model" in result.warnings[0]
 
 
+def test_remarks_on_the_images_are_warnings(tmp_path: Path) -> None:
+    """A camera of 12 bits whose depth is not stated gives nearly black images: the worker says so, and the training."""
+    for number in range(12):
+        cv2.imwrite(str(tmp_path / f"{number:02}.png"), good_part(number).astype(np.uint16) * 16)
+    [line] = [line for line in train(tmp_path, QUICK).warnings if "low-16-bit" in line]
+    assert line.startswith("12 images, low-16-bit: its 16-bit samples stay below")
+    stated = dataclasses.replace(QUICK, part=InspectedPart(samples=parse_samples(12, "low")))
+    assert not [line for line in train(tmp_path, stated).warnings if "low-16-bit" in line]
+
+
 def test_copies_of_one_image_are_one_image(tmp_path: Path) -> None:
     for number in range(30):
         cv2.imwrite(str(tmp_path / f"{number}.png"), good_part(1))
