@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.preprocess import content_wh
 from models.regions import region_of, tiles_of
 from models.remarks import Remark, shrinking
+from models.tile_spec import MAX_TILES
 from models.training.blocks import BlockKind
 from models.training.defects import DefectTest
 from models.training.labelled import HeadFit
@@ -110,15 +111,18 @@ class TrainingResult:
 
     @property
     def _remedy(self) -> str:
-        """Remedy for defects that are too small: tiles, unless they would be too small."""
+        """Remedy for defects that are too small: tiles, unless they would be too small or too many."""
         spec, [(size_wh, _)] = self.best.extractor.spec, self.survey.sizes.most_common(1)
         width, height = region_of(size_wh, spec).wh
         columns, rows = (1, 1) if spec.tiles is None else map(len, spec.tiles.spans((width, height)))
         more_columns = columns * (2 if width // (2 * columns) >= _LEAST_TILE * spec.width else 1)
         more_rows = rows * (2 if height // (2 * rows) >= _LEAST_TILE * spec.height else 1)
-        if self.best.fit.recipe.is_of_pixels or (more_columns, more_rows) == (columns, rows):
+        factor = more_columns * more_rows / (columns * rows)
+        if self.best.fit.recipe.is_of_pixels or factor == 1 or more_columns * more_rows > MAX_TILES:
             return "bring the camera closer, or inspect a part of the image with --roi x,y,width,height"
-        return f"train with --tiles {more_columns}x{more_rows}, or bring the camera closer"
+        image_ms = factor * self.best.image_ms
+        longer = f" (about {image_ms:.0f} ms an image, more than --max-ms)" if image_ms > self.max_ms else ""
+        return f"train with --tiles {more_columns}x{more_rows}{longer}, or bring the camera closer"
 
     @property
     def _quicker(self) -> str:

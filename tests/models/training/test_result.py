@@ -64,3 +64,18 @@ def test_images_that_become_much_smaller_are_a_warning() -> None:
     )
     assert "train with --tiles 2x2" in line
     assert not warnings(tried("places", 5.0, tiles="4x2"), [], 100.0, (4096, 1024))
+
+
+@pytest.mark.parametrize(
+    ("tiles", "max_ms", "remedy"),
+    [
+        ("4x4", 100.0, "train with --tiles 8x8, or bring"),
+        ("4x4", 15.0, "train with --tiles 8x8 (about 20 ms an image, more than --max-ms), or bring"),
+        ("32x32", 100.0, "bring the camera closer, or inspect a part"),
+    ],
+    ids=["quick enough", "too slow", "too many"],
+)
+def test_tiles_that_are_advised_are_allowed(tiles: str, max_ms: float, remedy: str) -> None:
+    """A command that follows the advice must not be refused, nor be told to take fewer tiles without a word before."""
+    [line] = warnings(tried("places", 5.0, tiles), [], max_ms, (163_840, 163_840))
+    assert remedy in line
