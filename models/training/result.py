@@ -63,6 +63,8 @@ class TrainingResult:
         Sentence that says why the images of defective parts made another recipe the chosen one; empty if they did not.
     max_ms
         Longest time of an inspection that was allowed.
+    time_budget_s, took_s
+        Time for the training that was allowed, and that it took, in seconds.
     """
 
     best: TriedRecipe
@@ -78,6 +80,7 @@ class TrainingResult:
     products: dict[str, int] = field(default_factory=dict)
     reason: str = ""
     max_ms: float = math.inf
+    time_budget_s: float = math.inf
     took_s: float = 0.0
 
     @property
@@ -175,6 +178,12 @@ class TrainingResult:
             lines.append(
                 f"an image takes {self.best.image_ms:.0f} ms{head}, more than the {self.max_ms:.0f} of --max-ms: "
                 f"{self._quicker}"
+            )
+        if self.took_s > self.time_budget_s:
+            lines.append(
+                f"the training took {self.took_s:.0f} s, more than the {self.time_budget_s:g} of --time-budget: one "
+                "recipe is always tried, and the time to read images does not count; take fewer or smaller images, or "
+                "allow more"
             )
         if self.survey.usable < 50:
             lines.append(f"{self.survey.usable} good images are few: 100 or more make a better model")

@@ -63,7 +63,7 @@ class TrainingOptions:
     max_ms
         Longest time of an inspection on one core, in ms; recipes that take longer are not tried.
     time_budget_s
-        Time for the whole training, in seconds; recipes that would exceed it are not tried.
+        Time for the whole training, in seconds; recipes that would exceed it are not tried, but one always is.
     threads
         Images in work at the same time.
     good
@@ -196,6 +196,7 @@ def train(
     result = TrainingResult(
         best, [candidate for candidate, _ in tried], left_out, survey, root, list(good.paths), good.blocks, block_kind,
         unmatched=its.unmatched, defects=defects, reason=reason, max_ms=options.max_ms,
+        time_budget_s=options.time_budget_s,
         products=dict(sorted(Counter(names[row] for row in its.rows).items())) if folder.products else {},
     )  # fmt: skip
     result.took_s = time.monotonic() - began

@@ -123,6 +123,15 @@ def test_remarks_on_the_images_are_warnings(tmp_path: Path) -> None:
     assert not [line for line in train(tmp_path, stated).warnings if "low-16-bit" in line]
 
 
+def test_a_time_budget_that_is_exceeded_is_a_warning(good: Path) -> None:
+    result = train(good, QUICK)
+    assert len(result.tried) == 1
+    [line] = [line for line in result.warnings if "--time-budget" in line]
+    assert line.startswith(f"the training took {result.took_s:.0f} s, more than the 0.001 of --time-budget: ")
+    result.time_budget_s = result.took_s
+    assert not [line for line in result.warnings if "--time-budget" in line]
+
+
 def test_copies_of_one_image_are_one_image(tmp_path: Path) -> None:
     for number in range(30):
         cv2.imwrite(str(tmp_path / f"{number}.png"), good_part(1))
