@@ -14,7 +14,8 @@ from models.tasks.finding import MAX_DEFECTS, Finding, Outputs
 from models.tasks.separate_boxes import separate_boxes
 from schemas.records import Defect
 
-#: Most boxes that enter non-maximum suppression, the best first. This bounds the cost.
+#: Most boxes of defects, and most of ``good_label``, that enter non-maximum suppression, the best first. This bounds
+#: the cost. Boxes of good features, however many, take no place of a defect.
 _MAX_CANDIDATES = 300
 #: Role -> decoder of the outputs of a model that has this role.
 _DECODERS: Mapping[str, Callable[[Outputs, Manifest], Boxes]] = {
@@ -41,7 +42,10 @@ def detection(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Findi
     found = _DECODERS[role](outputs, manifest)
     chosen = np.flatnonzero(found.scores >= options.score_threshold)
     # A stable sort, so that equal scores keep the model's order.
-    chosen = chosen[np.argsort(-found.scores[chosen], kind="stable")][:_MAX_CANDIDATES]
+    chosen = chosen[np.argsort(-found.scores[chosen], kind="stable")]
+    is_good = found.classes[chosen] == _index_of_good(manifest)
+    place = np.where(is_good, np.cumsum(is_good), np.cumsum(~is_good))
+    chosen = chosen[place <= _MAX_CANDIDATES]
     corners = corners_of(found.numbers[chosen], options, manifest.input)
     suppression = options.suppression or ("none" if role == finished_rows.ROLE else "each_label")
     kept = suppress(corners, found.classes[chosen], options.iou_threshold, suppression)
@@ -54,3 +58,7 @@ def detection(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Findi
         if label != manifest.good_label:
             defects.append(Defect(label, score, geometry.to_frame(*(float(v) for v in corners[index]))))
     return Finding(max((d.score for d in defects), default=0.0), labels, tuple(defects[:MAX_DEFECTS]))
+
+
+def _index_of_good(manifest: Manifest) -> int:
+    return -1 if manifest.good_label is None else manifest.labels.index(manifest.good_label)

@@ -130,6 +130,21 @@ def test_predictions_and_classes_say_the_same() -> None:
     assert first.score == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize("suppression", ["each_label", "all_labels", "none"])
+def test_many_good_boxes_hide_no_defect(suppression: str) -> None:
+    good = [[n % 20 * 3.0, n // 20 * 3.0, n % 20 * 3.0 + 2, n // 20 * 3.0 + 2] for n in range(400)]
+    outputs = {
+        "boxes": np.array([[*good, [62, 62, 64, 64]]], np.float32),
+        "scores": np.array([[[0.9, 0.0]] * 400 + [[0.0, 0.6]]], np.float32),
+    }
+    options = DETECTION | {"score_threshold": 0.3, "suppression": suppression}
+    manifest = spec("detection", labels=["hole", "scratch"], good_label="hole", detection=options)
+    found = TASKS["detection"](outputs, manifest, WHOLE)
+    assert [defect.label for defect in found.defects] == ["scratch"]
+    assert found.score == pytest.approx(0.6)
+    assert found.labels["hole"] == pytest.approx(0.9)
+
+
 def test_no_boxes() -> None:
     assert detect(np.zeros((0, 4)), np.zeros((0, 1)), ["a"]) == []
 
