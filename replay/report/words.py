@@ -41,7 +41,7 @@ def percent(value: float | None, digits: int = 1) -> str:
         return NONE
     if 0 < abs(value) < 0.001:
         digits = 2
-    return f"{value * 100:.{digits}f}".rstrip("0").rstrip(".") + "\u00a0%" if value else "0\u00a0%"
+    return _trimmed(f"{value * 100:.{digits}f}") + "\u00a0%" if value else "0\u00a0%"
 
 
 def bounds(estimate: Estimate) -> str:
@@ -66,14 +66,19 @@ def number(value: float | None, digits: int = 3) -> str:
 
     Examples
     --------
-    >>> number(0.5), number(0.123456), number(0.00001), number(None), number(float("nan"))
-    ('0.5', '0.123', '1e-05', '-', '-')
+    >>> number(0.5), number(0.123456), number(0.00001), number(30.0, 0), number(None), number(float("nan"))
+    ('0.5', '0.123', '1e-05', '30', '-', '-')
     """
     if value is None or not math.isfinite(value):
         return NONE
     if 0 < abs(value) < 10**-digits:
         return f"{value:.1g}"
-    return f"{value:.{digits}f}".rstrip("0").rstrip(".") or "0"
+    return _trimmed(f"{value:.{digits}f}")
+
+
+def _trimmed(text: str) -> str:
+    """Return a number without the zeros at the end of its decimals."""
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def count(value: float | None) -> str:
