@@ -18,8 +18,9 @@ from monitoring.drift.thinning import Thinning
 from monitoring.drift.trace import MAX_SIGNALS, Trace, WatchedFrame
 from schemas.records import Action, Decision
 
-#: A larger value does not count as a number: it would make means and variances infinite.
-MAX_VALUE = 1e30
+#: A larger value does not count as a number: it would make means and variances infinite. Means of such values, however
+#: rounded, are below `monitoring.checked.MAX_NUMBER`, so a state with them can be read again.
+MAX_VALUE = 1e29
 #: Longest name of a signal: a longer name would make the state too large to be read again.
 _MAX_NAME = 1000
 #: Most counters of anomalies with a name of their own.

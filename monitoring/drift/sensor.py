@@ -33,6 +33,9 @@ _EXPOSURES = (("black", "dark_share", 0.95), ("saturated", "bright_share", 0.5))
 _MEMORY = 500
 #: Frames with which a frame is compared: drivers of cameras have up to four buffers.
 _BUFFERS = 4
+#: Values of a half of the difference hash, which are below this number, and digits of a sha256. Any writer can send
+#: others, and a state with them could not be read again.
+_HALF_HASH, _SHA256_DIGITS = 2**32, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ class ExposureCheck:
         for name, signal, share in _EXPOSURES:
             reference = references.get(signal)
             usual = reference is not None and reference.quantiles[-1] >= share
-            self._shares[name] = decision.signals.get(signal, 0.0)
+            found = decision.signals.get(signal, 0.0)
+            self._shares[name] = found if 0.0 <= found <= 1.0 else 0.0
             self.runs[name] = self.runs[name] + 1 if self._shares[name] >= share and not usual else 0
 
     def fault(self, references: SignalReferences) -> SensorFault | None:
@@ -101,9 +105,9 @@ class SensorCheck:
 
     def observe(self, decision: Decision, references: SignalReferences) -> None:
         """Process the next frame of the camera."""
-        signals = decision.signals
-        distance = dhash_distance(signals, self._last_hash)
-        same = decision.image_sha256 in self._recent_sha256
+        hashes, sha256 = _hashes(decision), decision.image_sha256.replace(",", "")[:_SHA256_DIGITS]
+        distance = dhash_distance(hashes, self._last_hash)
+        same = sha256 in self._recent_sha256
         self._count("same", same)
         alike = distance is not None and distance <= _ALIKE_BITS
         self._count("alike", alike and self._usual_bits >= _USUAL_BITS)
@@ -112,8 +116,8 @@ class SensorCheck:
             weight = 1 / min(self._compared, _MEMORY)
             self._usual_bits += weight * (distance - self._usual_bits)
         self._exposure.observe(decision, references)
-        self._recent_sha256 = [*self._recent_sha256, decision.image_sha256][-_BUFFERS:]
-        self._last_hash = {name: signals[name] for name in ("dhash_hi", "dhash_lo") if name in signals}
+        self._recent_sha256 = [*self._recent_sha256, sha256][-_BUFFERS:]
+        self._last_hash = hashes
 
     def fault(self, references: SignalReferences) -> SensorFault | None:
         """Return the fault that lasts; None if there is no fault."""
@@ -140,3 +144,9 @@ class SensorCheck:
 
     def _count(self, name: str, is_so: bool) -> None:
         self._runs[name] = self._runs[name] + 1 if is_so else 0
+
+
+def _hashes(decision: Decision) -> dict[str, float]:
+    """Return the halves of the difference hash that are such numbers."""
+    found = {name: decision.signals.get(name, -1.0) for name in ("dhash_hi", "dhash_lo")}
+    return {name: value for name, value in found.items() if 0.0 <= value < _HALF_HASH}

@@ -309,4 +309,24 @@ def test_no_signals_break_it(signals):
     camera = watch()
     events = watched(signals, watch=camera)
     assert all(decode(encode(event), DriftEvent) == event for event in events)
-    camera.state()
+    restored(camera)
+
+
+def restored(camera: CameraWatch) -> CameraWatch:
+    return CameraWatch.restored(camera.state(), lambda model, product: REFERENCE)
+
+
+@pytest.mark.parametrize("name", ["dhash_hi", "dhash_lo", "dark_share", "bright_share", "brightness", "reject_rate"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e29, 1e30, 1e31, -1.0])
+def test_odd_numbers_in_a_row_leave_a_state_that_can_be_read(name: str, value: float):
+    camera = watch()
+    watched(rows(300, 1), ({**row, name: value} for row in rows(300, 2)), watch=camera)
+    restored(camera)
+
+
+@pytest.mark.parametrize("sha256", ["x" * 5000, "a,b,c,d,e"])
+def test_an_odd_image_hash_leaves_a_state_that_can_be_read(sha256: str):
+    camera = watch()
+    events = watched(rows(9, 1), watch=camera, image_sha256=sha256)
+    assert {event.cause for event in events} == {"frozen"}
+    restored(camera)
