@@ -40,7 +40,7 @@ def to_arrow(table: Table) -> Any:
     ==================================  ===============================================================================
     ``is_defective``, bool              ``truth``; null: unknown
     ``recorded.is_late``, bool          the column of that name; null: the frame had no deadline
-    ``..._at_us``, ``timestamp_us``     timestamp[us, UTC]
+    ``..._at_us``, ``timestamp_us``     timestamp[us, UTC], if they are whole numbers
     texts                               dictionary of string, or string where nearly each row has its own; null: no text
     other numbers                       float64, null: no number; int64
     ==================================  ===============================================================================
@@ -97,10 +97,21 @@ def empty_of(pa: Any, name: str) -> Any:
     return pa.float64() if name.startswith("signal.") else pa.dictionary(pa.int32(), pa.string())
 
 
+def is_time(name: str, column: Column) -> bool:
+    """Return True for a column of times, UTC µs; False for an attribute or a signal that only has such a name.
+
+    Examples
+    --------
+    >>> is_time("captured_at_us", np.zeros(1, np.int64)), is_time("attribute.captured_at_us", np.array(["5"], object))
+    (True, False)
+    """
+    return column.dtype == np.int64 and (name.endswith("_at_us") or name == "timestamp_us")
+
+
 def _array(pa: Any, name: str, column: Column) -> Any:
     if column.dtype == np.int8:
         return pa.array(column == DEFECTIVE, pa.bool_(), mask=column == UNKNOWN)
-    if name.endswith("_at_us") or name == "timestamp_us":
+    if is_time(name, column):
         return pa.array(column, pa.int64()).cast(pa.timestamp("us", "UTC"))
     if column.dtype == object:
         texts = pa.array(column, pa.string())

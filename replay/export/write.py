@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from replay.analysis.table import DEFECTIVE, UNKNOWN, Column, Table
-from replay.export.arrow import DECIDERS, arrow_columns, exported, pyarrow
+from replay.export.arrow import DECIDERS, arrow_columns, exported, is_time, pyarrow
 from schemas.errors import SettingsError
 from schemas.json_text import json_text
 from schemas.moments import time_of
@@ -163,7 +163,7 @@ def _cell(text: str) -> str:
 def _texts(name: str, column: Column) -> list[str]:
     if column.dtype == np.int8:
         return ["" if value == UNKNOWN else "true" if value == DEFECTIVE else "false" for value in column]
-    if name.endswith("_at_us") or name == "timestamp_us":
+    if is_time(name, column):
         return [iso(int(value)) for value in column]
     if column.dtype == object:
         return ["" if value is None else _cell(value) for value in column]
@@ -174,7 +174,7 @@ def _values(name: str, column: Column) -> list[Any]:
     """Return the values of a column for JSON, in which NaN is null."""
     if column.dtype == np.int8:
         return [None if value == UNKNOWN else bool(value == DEFECTIVE) for value in column]
-    if name.endswith("_at_us") or name == "timestamp_us":
+    if is_time(name, column):
         return [iso(int(value)) for value in column]
     return list(column.tolist())
 

@@ -42,6 +42,21 @@ def example() -> Table:
     return build_table(frames, truths, variants=["new"])
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_attributes_and_signals_may_be_named_as_times(tmp_path: Path, suffix: str):
+    names = {"attributes": {"triggered_at_us": "yesterday"}, "signals": {"settled_at_us": 1.5}}
+    table = build_table(map(replayed, (make_decision(1, **names), make_decision(2))))
+    write_rows(tmp_path / f"rows{suffix}", table)
+    found = to_arrow(table)
+    assert found.column("attribute.triggered_at_us").to_pylist() == ["yesterday", None]
+    assert found.column("signal.settled_at_us").to_pylist() == [1.5, None]
+    batches = Rows(lambda: map(replayed, (make_decision(1, **names), make_decision(2)))).batches(1)
+    assert sum(batch.num_rows for batch in batches) == 2
+    if suffix == ".csv":
+        with (tmp_path / "rows.csv").open(newline="") as file:
+            assert [row["attribute.triggered_at_us"] for row in csv.DictReader(file)] == ["yesterday", ""]
+
+
 def test_arrow_has_types():
     found = to_arrow(example())
     types = {name: str(found.schema.field(name).type) for name in found.column_names}
