@@ -9,7 +9,7 @@ from typing import Any
 
 from replay.archive.commits import Commit, DataFile
 from replay.archive.container import ContainerWriter, has_sayable_times
-from replay.archive.layout import camera_folder, data_name, date_of
+from replay.archive.layout import camera_folder, data_name, date_of, in_calendar
 from replay.archive.store import ArchiveStore
 from schemas.codec import encode
 from schemas.records import Decision, DriftEvent, Frame, Label
@@ -131,7 +131,8 @@ class _OpenFile:
         record = stored.record
         self._last = stored.position.offset
         self._records += 1
-        self._times = _span(self._times, stored.timestamp_us)
+        # The index states the time that the file has.
+        self._times = _span(self._times, in_calendar(stored.timestamp_us))
         if (captured_at_us := getattr(record, "captured_at_us", None)) is not None:
             self._captured = _span(self._captured, captured_at_us)
         if (lot := getattr(record, "lot", None)) is not None and len(self._lots) <= _MAX_LOTS:

@@ -19,7 +19,7 @@ from fastavro.write import Writer
 
 from replay import avro_file
 from replay.archive.commits import Segment
-from replay.archive.layout import FIRST_US, LAST_US
+from replay.archive.layout import FIRST_US, LAST_US, in_calendar
 from schemas.avro_values import as_values, from_values
 from schemas.codec import Codec
 from schemas.compiled_schemas import Schema, schema_of, without_logical_types
@@ -137,7 +137,7 @@ class ContainerWriter:
                 "topic": stored.position.topic,
                 "partition": stored.position.partition,
                 "offset": stored.position.offset,
-                "timestamp_us": min(max(stored.timestamp_us, FIRST_US), LAST_US),
+                "timestamp_us": in_calendar(stored.timestamp_us),
                 "key": stored.key,
                 "headers": stored.headers,
                 "record": record,

@@ -48,6 +48,17 @@ def encoded(name: str) -> str:
     return f"{found[: _LONGEST - 17]}~{digest}"
 
 
+def in_calendar(timestamp_us: int) -> int:
+    """Return a time, or the nearest one that a calendar has.
+
+    Examples
+    --------
+    >>> in_calendar(5), in_calendar(2**62) == LAST_US
+    (5, True)
+    """
+    return min(max(timestamp_us, FIRST_US), LAST_US)
+
+
 def date_of(timestamp_us: int) -> str:
     """Return the UTC date of a time; times outside the calendar become the nearest day of the calendar.
 
@@ -56,7 +67,7 @@ def date_of(timestamp_us: int) -> str:
     >>> date_of(1_764_000_000_000_000), date_of(2**62)
     ('2025-11-24', '9999-12-31')
     """
-    return _day(min(max(timestamp_us, FIRST_US), LAST_US) // 86_400_000_000)
+    return _day(in_calendar(timestamp_us) // 86_400_000_000)
 
 
 @lru_cache(64)

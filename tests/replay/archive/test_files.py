@@ -39,6 +39,18 @@ KINDS = {
 }  # fmt: skip
 
 
+def test_a_time_that_no_calendar_has_is_no_damage() -> None:
+    store = ArchiveStore("memory://far-future")
+    store.make_archive()
+    batch = ArchiveBatch(TOPIC, TOPIC_ID, 0, Frame, 0)
+    for offset, timestamp_us in enumerate((5, 2**62)):
+        position = MessagePosition(TOPIC, 0, offset)
+        batch.add(StoredMessage(position, timestamp_us, b"k", {}, make_frame(offset)), 10)
+    made = batch.write(store)
+    store.write(made.path, made.to_bytes())
+    assert verify(store).damage == []
+
+
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
 @settings(max_examples=30)
 @given(data=st.data())
