@@ -43,7 +43,7 @@ from transport.stored_message import StoredMessage
 ORDERED_FRAMES, ORDERED_BYTES = 2_000, 64 * 1024 * 1024
 #: Seconds in which the broker must accept a frame; after a stop, frames in flight have less time.
 _FLUSH_S, _STOPPED_FLUSH_S = 30.0, 5.0
-#: Longest gap to the first frame that the run waits for: one frame with a wrong time must not stop it.
+#: Longest gap between captures that the run waits for: one frame with a wrong time must not stop it.
 _LONGEST_GAP_US = 60 * 86_400 * 1_000_000
 #: Seconds of a wait above which it is logged.
 _SAY_S = 10.0
@@ -229,7 +229,10 @@ def republish(
 
 
 class _Pace:
-    """Pace of the frames: waits until a frame is due, by the time between its capture and the first capture."""
+    """Pace of the frames: waits until a frame is due, by the time between its capture and the first capture.
+
+    After a gap that is too long to wait for, the next frame counts as the first one.
+    """
 
     def __init__(self, speed: float, stop: threading.Event) -> None:
         self._speed = speed
@@ -246,10 +249,12 @@ class _Pace:
             self._first = at_us, time.monotonic()
         first_us, began_s = self._first
         due_s = began_s + (at_us - first_us) / 1e6 / self._speed
-        if at_us - first_us > _LONGEST_GAP_US:
+        if abs(at_us - first_us) > _LONGEST_GAP_US:
             _log.warning(
-                "a frame was captured at %s, months after the first one: the run does not wait", time_text(at_us)
-            )
+                "a frame was captured at %s, months from the one at %s: the run does not wait",
+                time_text(at_us), time_text(first_us),
+            )  # fmt: skip
+            self._first = at_us, time.monotonic()
             return
         if (wait_s := due_s - time.monotonic()) > _SAY_S:
             _log.warning("the next frame was captured %.0f s later: it is due in %.0f s", wait_s * self._speed, wait_s)

@@ -54,6 +54,16 @@ def test_a_long_wait_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "captured 3600 s later" in caplog.text
 
 
+def test_one_wrong_clock_does_not_end_the_pace(caplog: pytest.LogCaptureFixture) -> None:
+    pace = _Pace(1.0, threading.Event())
+    began_s = time.monotonic()
+    for captured_at_us in (0, *(1_764_000_000_000_000 + number * 20_000 for number in range(11)), 5):
+        pace.wait(captured_at_us, lambda: None)
+    assert time.monotonic() - began_s >= 0.2
+    assert pace.late_ms < 10_000
+    assert len(caplog.records) == 2
+
+
 def replay(kafka: KafkaSettings, *arguments: str) -> Result:
     options = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
     return CliRunner().invoke(app, ["replay", *options, *arguments])
