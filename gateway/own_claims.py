@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 
-from gateway.claims import Claim, ClaimTable
+from gateway.claims import Claim, ClaimTable, StandingClaim
 from gateway.identity import key_of
 from gateway.keys import key_reused
 from gateway.settings import GatewaySettings
@@ -65,16 +65,10 @@ class OwnClaims:
         Problem
             ``key-reused`` if the key belongs to another image.
         """
-        known = self.table.standing(key_of(frame_id) or frame_id)
-        now_s = self._clock.monotonic_s()
-        if known is None or now_s - known.read_s > self._kept_s:
-            return False
-        if known.claim.frame_id != frame_id:
-            raise key_reused(frame_id)
-        return now_s < known.overdue_s
+        return self._is_taken_by(self.table.standing(key_of(frame_id) or frame_id), frame_id)
 
     async def take(self, frame_id: str, left_s: float | None, until_s: float) -> bool:
-        """Claim a key that is not taken; return True if the frame is to be published, False if another was quicker.
+        """Claim a key; return True if the frame is to be published, False if it is taken, or another was quicker.
 
         Parameters
         ----------
@@ -90,6 +84,9 @@ class OwnClaims:
         """
         key = key_of(frame_id) or frame_id
         known = self.table.standing(key)
+        # Another gateway may have claimed the key since the caller looked, and its claim must not be replaced.
+        if self._is_taken_by(known, frame_id):
+            return False
         claim = Claim(
             claim_id=f"{self._writer}-{next(self._numbers)}",
             frame_id=frame_id,
@@ -109,6 +106,15 @@ class OwnClaims:
             return
         if standing.claim.claim_id.startswith(f"{self._writer}-"):
             self._release(standing.claim)
+
+    def _is_taken_by(self, known: StandingClaim | None, frame_id: str) -> bool:
+        """Return True if a claim keeps others from its key; raise ``key-reused`` if it is for another frame."""
+        now_s = self._clock.monotonic_s()
+        if known is None or now_s - known.read_s > self._kept_s:
+            return False
+        if known.claim.frame_id != frame_id:
+            raise key_reused(frame_id)
+        return now_s < known.overdue_s
 
     async def _written(self, claim: Claim, until_s: float) -> None:
         """Add a claim to the table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections import Counter
@@ -17,11 +18,15 @@ from hypothesis import strategies as st
 from actuators.known_ids import KnownIds
 from gateway.claims import Claim, ClaimTable, decode_claim
 from gateway.identity import keyed_frame_id
+from gateway.own_claims import OwnClaims
+from gateway.problems import Problem
+from gateway.settings import GatewaySettings
 from infra.demo.processes import WorkerProcess
 from operations.audit.counts import total
 from operations.audit.topics import audit_topics
 from replay.past.source import Source
 from schemas import Frame, KafkaSettings
+from schemas.clock import SystemClock
 from schemas.topics import FRAMES
 from tests.support.answering import answering_worker
 from tests.support.gateways import PATIENCE_S, Answer, GatewayProcess, ask, make_image, running_gateway, wait_until
@@ -152,6 +157,19 @@ def test_a_key_whose_frame_is_not_taken_is_free(line: KafkaSettings, image: byte
         set_config(line, line.frames, max_message_bytes=str(FRAMES.max_message_bytes))
         wait_until(lambda: gateway.inspect(other_image, Idempotency_Key="k").status == 200)
         assert len(frames) == 1
+
+
+def test_a_claim_that_came_a_moment_ago_is_not_replaced() -> None:
+    """Another gateway claims a key between the look at it and the claim of this one."""
+    own, other = (f"http-key.press.k.{name}" for name in "ab")
+    claims = OwnClaims(GatewaySettings(), SystemClock())
+    assert not claims.is_taken(own)
+    claims.table.add(Claim("b-0", own, 30.0), 0, SystemClock().monotonic_s())
+    assert not asyncio.run(claims.take(own, 1.0, 0.0))
+    with pytest.raises(Problem, match="another image"):
+        asyncio.run(claims.take(other, 1.0, 0.0))
+    assert claims.overdue_s(own) > SystemClock().monotonic_s()
+    assert claims.has(own)
 
 
 NAMES = st.sampled_from("abc")
