@@ -149,7 +149,7 @@ class Adwin:
     Parameters
     ----------
     delta
-        Probability of a false alarm at each of its checks, one in 32 values.
+        Probability of a false alarm at each of its checks, one in 32 values; above 1 it is 1.
 
     Examples
     --------
@@ -165,7 +165,7 @@ class Adwin:
     CLOCK = 32
 
     def __init__(self, delta: float) -> None:
-        self._delta = delta
+        self._delta = min(delta, 1.0)
         self.reset()
 
     def reset(self) -> None:
@@ -216,7 +216,7 @@ class Shape:
     Parameters
     ----------
     p_value
-        A window with a smaller p-value is an alarm.
+        A window with a smaller p-value is an alarm; above 1 it is 1.
     images
         Number of images of the reference: estimates from few images differ by chance.
     shares
@@ -260,7 +260,7 @@ class Shape:
         self._bin = [min(number, len(self._expected) - 1) for number in self._bin]
         degrees = len(self._expected) - 1
         tolerated = self.TOLERANCE * window
-        limit = float(ncx2.isf(p_value, degrees, tolerated)) if degrees > 0 else math.inf
+        limit = float(ncx2.isf(min(p_value, 1.0), degrees, tolerated)) if degrees > 0 else math.inf
         self._limit = limit * (1 + window / images)
         #: True if the last complete window was well within the limit.
         self.is_usual = True

@@ -128,6 +128,10 @@ def test_shape_sees_what_the_mean_does_not():
     assert alarms(Shape(p_value=1e-6, images=1000), narrow) == [199, 399]
 
 
+def test_a_budget_of_more_alarms_than_windows_is_not_blind() -> None:
+    assert alarms(Shape(p_value=5.0, images=1000), [3.0] * 400) == [199, 399]
+
+
 @pytest.mark.parametrize("slack", [0.2, 0.4, 1.0])
 def test_the_threshold_keeps_to_the_run_length(slack):
     for run_length in (1e3, 1e5, 1e8):
