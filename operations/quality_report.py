@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from monitoring.quality.concept_monitor import ConceptMonitor
 from monitoring.quality.error_monitor import ConceptAlarm
+from monitoring.quality.outcome import is_of_line
 from monitoring.quality.outcome import reason as reason_of
 from monitoring.quality.outcome_store import TEMPORARY_FILE
 from monitoring.quality.sampling import BAND, RANDOM_SHARE, review_priority, review_reason
@@ -152,7 +153,7 @@ def find_candidates(
     best: list[tuple[float, int, str]] = []
     kept: dict[str, Candidate] = {}
     for decision, _ in read(Decision, within):
-        if decision.is_simulated or decision.frame_id in kept:
+        if not is_of_line(decision) or decision.frame_id in kept:
             continue
         in_episode = any(_is_open(event, decision) for event in of_camera.get(decision.key, ()))
         reason = review_reason(decision, in_episode=in_episode, random_share=random_share, band=band)

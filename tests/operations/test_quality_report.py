@@ -96,6 +96,7 @@ def test_what_is_worth_a_label_comes_back_as_labels(line: KafkaSettings, tmp_pat
     scores = {near: 0.46, nearer: 0.49, clear: 0.1, labelled: 0.495}
     sent = [decision(number, score=score) for number, score in scores.items()]
     sent += [decision(drawn[0]), decision(drawn[1]), decision(drawn[2], Action.REJECT), sent[0]]
+    sent += [replace(decision(numbers[4], score=0.499), model_stage="challenger")]  # no gate acted on it
     publish(line, line.decisions, sent)
     for number in (labelled, drawn[1], drawn[2]):
         assert run(line, "label", decision(number).frame_id, "--truth", "good", "--because", "complaint").exit_code == 0
