@@ -175,7 +175,7 @@ def retry_blocker(letter: Letter, kafka: KafkaSettings, codec: Codec, store: Ima
         decode(image or b"")
     except (CodecError, ImageError, ImageStoreError) as error:
         return f"{error.kind}: {error}"
-    if frame.sha256 and hashlib.sha256(image or b"").hexdigest() != frame.sha256:
+    if frame.sha256 and hashlib.sha256(image or b"").hexdigest() != frame.sha256.lower():
         return "sha256-mismatch: the image is not what the camera sent"
     return None
 

@@ -16,7 +16,16 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
 from models import FramePosition
-from operations.dead_letters import KILLED, RETRIED, Retrier, find_letter, read_letters, retried_ids
+from operations.dead_letters import (
+    KILLED,
+    RETRIED,
+    Letter,
+    Retrier,
+    find_letter,
+    read_letters,
+    retried_ids,
+    retry_blocker,
+)  # fmt: skip
 from replay import Source, read_topic
 from schemas import Codec, DeadLetter, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
@@ -29,6 +38,7 @@ from stream_processors.worker.retries import Retries
 from tests.support.records import DEAD_LETTER
 from tests.support.topics import set_config
 from tests.support.transactions import abort_transaction, await_markers
+from transport.image_store import ImageStore
 
 pytestmark = pytest.mark.broker
 
@@ -74,6 +84,13 @@ def letters(line: KafkaSettings) -> KafkaSettings:
 def run(kafka: KafkaSettings, command: str, *arguments: str) -> Result:
     options = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
     return CliRunner().invoke(app, ["dead-letters", command, *options, *arguments])
+
+
+def test_a_hash_in_capitals_blocks_no_retry(tmp_path: Path) -> None:
+    kafka, capitals = KafkaSettings(), hashlib.sha256(PNG).hexdigest().upper()
+    value = letter(kafka.frames, "unknown-schema", frame(0, sha256=capitals))
+    found = Letter("0-0", decode(value, DeadLetter))
+    assert retry_blocker(found, kafka, Codec(), ImageStore(str(tmp_path))) is None
 
 
 def test_listed_and_shown(letters: KafkaSettings, tmp_path: Path) -> None:
