@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from monitoring.quality.label_index import LabelIndex
 from monitoring.quality.outcome import Truth, decision_rank
 from replay.past.replayed_frame import RECORDED, ReplayedFrame
 from schemas.records import Decision
+from schemas.text import shown
 
+_log = logging.getLogger(__name__)
 #: Values of ``truth``.
 UNKNOWN, GOOD, DEFECTIVE = -1, 0, 1
 
@@ -27,6 +30,8 @@ _IDENTITY: tuple[str, ...] = (
 _OF_ONE_ROW = frozenset({"frame_id", "part_id", "image_sha256", "reason"})
 #: Maximum number of different texts that are stored once and shared.
 _MAX_SHARED = 100_000
+#: Maximum number of signals, and of attributes, with a column: any writer can name new ones in each frame.
+MAX_COLUMNS = 256
 #: Largest signal or duration, so that squares and sums of many stay finite.
 _MAX_NUMBER = 1e30
 _OF_DECIDER: tuple[str, ...] = ("verdict", "action", "result_state", "model", "reason")
@@ -38,6 +43,8 @@ _NO_DECISION = (2, 0, 0)
 @dataclass(frozen=True, slots=True)
 class Table:
     """Columns of one length, one row for each frame, by time of capture.
+
+    The first `MAX_COLUMNS` signals and attributes have columns.
 
     Texts are in object arrays, None if there is no text; numbers are in float64 (NaN: no number), int64 or int8.
 
@@ -140,6 +147,7 @@ class _Builder:
         self._small = {name: array("b") for name in ("truth", f"{RECORDED}.is_late")}
         self._signals: dict[str, array[float]] = {}
         self._attributes: dict[str, list[str | None]] = {}
+        self._is_full = False
         self._shared: dict[str, str] = {}
 
     def add(self, frame: ReplayedFrame) -> None:
@@ -166,9 +174,18 @@ class _Builder:
             self._decision(decider, decision)
         self._timing(frame.recorded)
         for name, value in frame.identity.signals.items():
-            _pad(self._signals.setdefault(name, array("d")), row, float("nan")).append(_within(value))
+            if self._has_room(self._signals, name):
+                _pad(self._signals.setdefault(name, array("d")), row, float("nan")).append(_within(value))
         for name, text in frame.identity.attributes.items():
-            _pad(self._attributes.setdefault(name, []), row, None).append(self._share(text))
+            if self._has_room(self._attributes, name) or name == self._truth_attribute:
+                _pad(self._attributes.setdefault(name, []), row, None).append(self._share(text))
+
+    def _has_room(self, columns: Mapping[str, Any], name: str) -> bool:
+        has_room = name in columns or len(columns) < MAX_COLUMNS
+        if not has_room and not self._is_full:
+            self._is_full = True
+            _log.warning("more than %d signals or attributes: %s and others are left out", MAX_COLUMNS, shown(name, 60))
+        return has_room
 
     def table(self) -> Table:
         """Return all rows so far, by time of capture."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monitoring.quality.label_index import LabelIndex
-from replay.analysis.table import Table, build_table
+from replay.analysis.table import MAX_COLUMNS, Table, build_table
 from replay.export.arrow import empty_of, pyarrow, to_arrow, to_pandas
 from replay.export.write import check_suffix, new_file, write_rows
 from replay.past.reads import read_labels, recorded_frames
@@ -18,6 +18,9 @@ from replay.past.replayed_frame import ReplayedFrame
 from replay.past.selection import Selection
 from replay.past.source import Source
 from replay.reinspect.run_folder import RunFolder
+
+#: Beginnings of the names of columns that only some frames have.
+_FREE = ("signal.", "attribute.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +183,10 @@ def run_rows(path: Path, source: Source | None = None, *, truth_attribute: str |
 
 
 def _union(pa: Any, schemas: Sequence[Any]) -> Any:
-    """Return the union of the columns: signals and attributes that only some schemas have come last, sorted."""
-    first, names = schemas[0], {name for schema in schemas for name in schema.names}
-    fixed = [first.field(name) for name in first.names if not name.startswith(("signal.", "attribute."))]
-    free = sorted(names - {found.name for found in fixed}, key=lambda name: (name.startswith("attribute."), name))
+    """Return the union of the columns, and at most as many signals and attributes as a table has, which come last."""
+    first, names = schemas[0], list(dict.fromkeys(name for schema in schemas for name in schema.names))
+    fixed = [first.field(name) for name in first.names if not name.startswith(_FREE)]
+    free = [name for kind in _FREE for name in sorted([one for one in names if one.startswith(kind)][:MAX_COLUMNS])]
     return pa.schema([*fixed, *(pa.field(name, empty_of(pa, name)) for name in free)], metadata=first.metadata)
 
 

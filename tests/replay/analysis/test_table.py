@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from monitoring.quality.label_index import LabelIndex
 from monitoring.quality.label_join import LabelJoin
 from replay.analysis.overview import analyse
-from replay.analysis.table import DEFECTIVE, GOOD, UNKNOWN, build_table
+from replay.analysis.table import DEFECTIVE, GOOD, MAX_COLUMNS, UNKNOWN, build_table
+from replay.export import Rows
 from replay.past.replayed_frame import RECORDED, ReplayedFrame
 from schemas import Action, Decision, ResultState, Verdict
 from tests.support.quality_records import make_decision, make_label
@@ -80,6 +81,28 @@ def test_what_only_some_frames_have_is_empty_in_the_others() -> None:
     assert table["recorded.is_late"].tolist() == [-1, -1, 0]
     assert table["truth"].tolist() == [UNKNOWN] * 3
     assert table.signals == ("noise",)
+
+
+def test_invented_names_make_no_more_columns() -> None:
+    """With a column for each name, 2,000 frames of 64 new attributes would take a gigabyte."""
+    frames = [
+        replayed(
+            make_decision(
+                number,
+                signals={f"s{number}.{each}": 1.0 for each in range(30)},
+                attributes={f"a{number}.{each}": "x" for each in range(30)} | {"truth": "good"},
+            )
+        )
+        for number in range(100)
+    ]
+    table = build_table(frames)
+    assert len(table.signals) == len([name for name in table.columns if name.startswith("attribute.")]) == MAX_COLUMNS
+    assert "signal.s0.0" in table.columns
+    table = build_table(frames[50:] + frames[:50], truth_attribute="truth")
+    assert (table["attribute.truth"] == "good").all()
+    assert (table["truth"] == GOOD).all()
+    names = {name for batch in Rows(lambda: iter(frames)).batches(5) for name in batch.schema.names}
+    assert len([name for name in names if name.startswith("attribute.")]) == MAX_COLUMNS
 
 
 def test_rows_are_in_order_of_capture() -> None:
