@@ -11,6 +11,7 @@ from schemas.settings import KafkaSettings
 from transport.audit_chain import Break, ChainCheck, ChainPoint
 from transport.audit_log import LoggedEvent, read_audit_log
 from transport.belief import SignaturePolicy
+from transport.open_transactions import first_open_offsets
 from transport.public_keys import SignatureFault, SignerRole, TrustedKeys
 from transport.signatures import SIGNATURE_HEADER, signed_bytes
 
@@ -39,6 +40,8 @@ class TrailCheck:
         Events that are not signed as they should be: pairs of offset and reason. Empty also if nobody asked.
     is_signature_required
         True: an event that is not signed is as bad as one that was changed.
+    hidden_from
+        First offset that an open transaction holds back; what follows was not read. No program of a line begins one.
     """
 
     events: int = 0
@@ -49,12 +52,14 @@ class TrailCheck:
     gone: int = 0
     unsigned: tuple[tuple[int, SignatureFault], ...] = ()
     is_signature_required: bool = False
+    hidden_from: int | None = None
 
     @property
     def is_whole(self) -> bool:
         """True if nothing was changed or removed, as far as the chain shows, and all is signed that has to be."""
         is_signed = not (self.unsigned and self.is_signature_required)
-        return not self.breaks and not self.unreadable and self.lost_head is None and is_signed
+        is_read = self.lost_head is None and self.hidden_from is None
+        return not self.breaks and not self.unreadable and is_read and is_signed
 
 
 def read_trail(kafka: KafkaSettings, begin_us: int | None = None) -> Iterator[LoggedEvent]:
@@ -96,7 +101,10 @@ def check_trail(
     """
     check, events, unreadable, first = ChainCheck(), 0, 0, None
     unsigned: list[tuple[int, SignatureFault]] = []
+    hidden: dict[int, int] | None = None
     for each in read_audit_log(kafka):
+        # As soon as the end is known: a transaction that ends while the log is read has hidden what follows it.
+        hidden = first_open_offsets(kafka, kafka.audit_log, [0]) if hidden is None else hidden
         first = each.offset if first is None else first
         check.add(each.offset, each.value, each.states)
         events, unreadable = events + (each.event is not None), unreadable + (each.event is None)
@@ -105,9 +113,11 @@ def check_trail(
         on_event(each)
     is_lost = expected is not None and check.point(expected.offset) != expected
     lost_head, is_required = (expected if is_lost else None), policy is SignaturePolicy.REQUIRE
+    hidden = first_open_offsets(kafka, kafka.audit_log, [0]) if hidden is None else hidden
     return TrailCheck(
-        events, unreadable, check.head, tuple(check.breaks), lost_head, first or 0, tuple(unsigned), is_required
-    )
+        events, unreadable, check.head, tuple(check.breaks), lost_head, first or 0, tuple(unsigned), is_required,
+        hidden.get(0),
+    )  # fmt: skip
 
 
 def signature_fault(each: LoggedEvent, act: str, keys: TrustedKeys, kafka: KafkaSettings) -> SignatureFault | None:

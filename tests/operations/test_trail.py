@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
 from actuators.fault import Fault
@@ -22,10 +23,11 @@ from schemas.clock import SystemClock
 from schemas.ids import frame_id
 from schemas.topics import AUDIT_LOG
 from tests.support.secured import SecuredBroker
+from tests.support.transactions import abort_transaction
 from transport.admin import list_topics
 from transport.audit_log import LoggedEvent, append_event, read_audit_log
 from transport.chained_file import append_line
-from transport.clients import make_admin
+from transport.clients import client_config, make_admin
 from transport.producer import make_producer
 from transport.topic_setup import apply
 
@@ -133,6 +135,22 @@ def test_garbage_in_the_log_is_told(line: KafkaSettings) -> None:
     check = json.loads(done.stdout)["check"]
     assert (check["events"], check["unreadable"], check["breaks"]) == (3, 4, [])
     assert "not an event" in run(line, "trail").stdout
+
+
+def test_events_behind_an_open_transaction_are_not_taken_for_none(line: KafkaSettings, unique: str) -> None:
+    write(line, 2)
+    hidden = Producer({**client_config(line), "transactional.id": unique, "transaction.timeout.ms": 60_000})
+    hidden.init_transactions(30)
+    hidden.begin_transaction()
+    hidden.produce(line.audit_log, b"held", partition=0)
+    assert hidden.flush(30) == 0
+    write(line, 1)
+    done = run(line, "trail", "--verify")
+    assert (done.exit_code, str(done.exception)) == (1, f"{line.audit_log} was not read to its end")
+    assert "event 2 and later ones are not read" in done.stdout
+    assert "nothing changed" not in done.stdout
+    abort_transaction(hidden, line, line.audit_log)
+    assert "event 2: removed; the next one is event 3" in run(line, "trail", "--verify").stdout
 
 
 def test_commands_are_recorded(line: KafkaSettings, tmp_path: Path) -> None:

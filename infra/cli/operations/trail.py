@@ -99,8 +99,11 @@ def trail(
     else:
         _say(found)
     if not found.is_whole:
-        is_signature_alone = replace(found, unsigned=()).is_whole
-        why = "has events that are not signed" if is_signature_alone else "is not what was written"
+        why = "is not what was written"
+        if replace(found, unsigned=()).is_whole:
+            why = "has events that are not signed"
+        elif replace(found, unsigned=(), hidden_from=None).is_whole:
+            why = "was not read to its end"
         raise TrailBroken(f"{kafka.audit_log} {why}")
 
 
@@ -186,6 +189,7 @@ def _check_row(found: TrailCheck) -> dict[str, Any]:
         "breaks": [{**asdict(each), "what": str(each)} for each in found.breaks],
         "head_is_lost": found.lost_head is not None,
         "gone": found.gone,
+        "hidden_from": found.hidden_from,
         "unsigned": [{"offset": offset, "why": why.value} for offset, why in found.unsigned],
     }
 
@@ -218,6 +222,8 @@ def _say(found: TrailCheck) -> None:
         echo(f"{found.gone} older events are gone, by the retention of the topic or by someone who may delete")
     if found.lost_head is not None:
         echo(f"event {found.lost_head.offset}: the log does not have the head that was noted")
+    if found.hidden_from is not None:
+        echo(f"event {found.hidden_from} and later ones are not read: an open transaction holds them back")
     if found.unsigned:
         echo(_unsigned_line(found))
     if replace(found, unsigned=()).is_whole:
