@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from schemas.connection.properties import Property
 
 #: Keys whose values are paths, relative to the properties file.
@@ -71,6 +73,13 @@ _REFUSED = {
     "oauthbearer_token_refresh_cb": "it is a function, which a file cannot hold; use sasl.oauthbearer.method=oidc",
     "debug": "the log of the client can hold secrets",
 }
+#: Variables that name the file of a secret.
+_FILE_VARIABLES = {
+    "sasl.password": "INSPECTION_KAFKA_PASSWORD_FILE",
+    "ssl.key.password": "INSPECTION_KAFKA_KEY_PASSWORD_FILE",
+    "sasl.oauthbearer.client.secret": "INSPECTION_KAFKA_CLIENT_SECRET_FILE",
+}
+_PLACEHOLDER = re.compile(r"\$\{[\w.-]+:")
 _UNKNOWN = (
     "not a setting of the connection; the programs set all others themselves, so remove the line (allowed keys: "
     "docs/security.md)"
@@ -109,13 +118,15 @@ def check_text(entry: Property) -> None:
     Raises
     ------
     SettingsError
-        If it has a backslash. Java takes it for an escape.
+        If it has a backslash, which Java takes for an escape, or a placeholder as ``${file:/run/a.properties:key}``,
+        which Java's configuration providers replace.
     """
     if "\\" in entry.value:
-        variable = {
-            "sasl.password": "INSPECTION_KAFKA_PASSWORD_FILE",
-            "ssl.key.password": "INSPECTION_KAFKA_KEY_PASSWORD_FILE",
-            "sasl.oauthbearer.client.secret": "INSPECTION_KAFKA_CLIENT_SECRET_FILE",
-        }.get(entry.key)
-        remedy = f"; put the secret into a file of its own and name the file in {variable}" if variable else ""
-        raise entry.refusal(f"it has a backslash, which clients of Kafka read in different ways{remedy}")
+        raise entry.refusal(f"it has a backslash, which clients of Kafka read in different ways{_remedy(entry.key)}")
+    if _PLACEHOLDER.match(entry.value):
+        raise entry.refusal(f"placeholders of Java's configuration providers are not replaced here{_remedy(entry.key)}")
+
+
+def _remedy(key: str) -> str:
+    variable = _FILE_VARIABLES.get(key)
+    return f"; put the secret into a file of its own and name the file in {variable}" if variable else ""

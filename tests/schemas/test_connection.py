@@ -203,6 +203,13 @@ REFUSED = {
     "twice, both names": (["sasl.mechanism=PLAIN", "sasl.mechanisms=PLAIN"], 2, "sasl.mechanisms", "in line 1 already"),
     "no value": (["client.id="], 1, "client.id", "no value"),
     "backslash": ([*SCRAM, "sasl.password=a\\\\b"], 4, "sasl.password", "INSPECTION_KAFKA_PASSWORD_FILE"),
+    "placeholder": (
+        [*SCRAM, "sasl.password=${file:/run/a.properties:p}"], 4, "sasl.password", "INSPECTION_KAFKA_PASSWORD_FILE",
+    ),
+    "placeholder in JAAS": (
+        [*SCRAM[:2], 'sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="u" password="${env:P}";'],
+        3, "sasl.password", "are not replaced here",
+    ),
     "missing file": (["security.protocol=SSL", "ssl.ca.location=no.pem"], 2, "ssl.ca.location", "No such file"),
     "certificate alone": (
         ["security.protocol=SSL", "ssl.certificate.location=client.pem"],
