@@ -36,12 +36,16 @@ def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lam
     ModelPackageError
         If the model package must not be used.
     SettingsError
-        If the health endpoint cannot listen.
+        If the health endpoint cannot listen, or the signing key cannot be read.
     """
     return_large_blocks()
     kafka = settings.kafka
     partitions = require_topics(kafka, [kafka.frames, kafka.decisions, kafka.dead_letters])
     require_rights(kafka, read=[kafka.frames], write=[kafka.decisions, kafka.dead_letters])
+    if kafka.signing_key is not None:
+        from transport.signing_key import signer_of  # it takes 50 ms, and most workers sign nothing
+
+        signer_of(kafka.signing_key)  # a worker that joins its group and ends stops the others for a moment
     model = load_model(settings.model or default_model_path())
     log.info("model %s %s, recipe %s revision %s", model.name, model.version, model.recipe_id, model.recipe_revision)
     log.info("%d partitions of %s: at most as many workers share them", partitions[kafka.frames], kafka.frames)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import threading
 import time
 import urllib.request
@@ -18,10 +19,13 @@ import pytest
 from infra.demo.processes import WorkerProcess
 from schemas import Action, DeadLetter, Decision, Encoding, KafkaSettings, ResultState
 from schemas.codec import decode, encode
+from schemas.errors import SettingsError
 from schemas.letters import whole_size
 from schemas.origin_headers import GROUP_HEADER, WORKER_HEADER
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
 from stream_processors.faust_host.consumer import FETCH_BYTES
+from stream_processors.worker.run import run_worker
+from stream_processors.worker.settings import WorkerSettings
 from tests.support.topics import committed, read_all, read_decisions
 from tests.support.worker_frames import decided_by, make_frame, publish
 from tests.support.workers import StartWorker
@@ -79,6 +83,15 @@ def test_a_session_timeout_that_the_broker_refuses_ends_it_with_the_reason(line:
     with worker:
         assert worker.wait() == 1
         assert "group.min.session.timeout.ms" in worker.last_line()
+
+
+def test_a_signing_key_that_cannot_be_read_is_told_before_the_worker_joins_its_group(
+    line: KafkaSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), pytest.raises(SettingsError, match="no-key: No such file"):
+        run_worker(WorkerSettings(kafka=replace(line, signing_key=str(tmp_path / "no-key")), http_port=0))
+    assert "Crashed" not in caplog.text
+    assert "Starting" not in caplog.text
 
 
 def test_what_waits_in_memory_is_bounded_by_bytes(line: KafkaSettings, tmp_path: Path) -> None:
