@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+from dataclasses import dataclass
 from functools import partial as bind
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,8 @@ from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.limited_log import LimitedLog
 from transport.producer import Producer, make_idempotent_producer
+from transport.refusals import Refused, refusal_of
+from transport.topic_times import TopicTimes, at_ms
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ _POLL_S = 0.1
 _FULL_S = 0.01
 #: librdkafka's number for the partition that the key decides.
 _BY_KEY = -1
+#: A message is sent again this many times because another one of its batch was refused.
+_NEIGHBOUR_TRIES = 50
 
 
 class EventPublisher:
@@ -44,6 +49,8 @@ class EventPublisher:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._limited = LimitedLog(log)
+        self._times = TopicTimes()
+        self._again: set[asyncio.Task[None]] = set()
 
     def connect(self) -> None:
         """Connect, and wait at most two seconds until the client can send. A thread may call it before the rest."""
@@ -65,18 +72,44 @@ class EventPublisher:
         The future has a `KafkaException` if Kafka refuses the message or does not accept it in time.
         """
         loop = asyncio.get_running_loop()
-        sent: asyncio.Future[None] = loop.create_future()
-        number = _BY_KEY if partition is None else partition
+        message = _Message(loop, loop.create_future(), topic, key, value, _BY_KEY if partition is None else partition)
+        await self._produce(message)
+        return message.sent
+
+    async def _produce(self, message: _Message) -> None:
         producer = self._connected()
-        while not sent.done():
+        while not message.sent.done():
+            message.clip_s = self._times.clip_s(message.topic)
             try:
-                producer.produce(topic, value, key, number, on_delivery=bind(_delivered, loop, sent))
+                producer.produce(
+                    message.topic,
+                    message.value,
+                    message.key,
+                    message.partition,
+                    timestamp=at_ms(message.clip_s),
+                    on_delivery=bind(self._delivered, message),
+                )
                 break
             except BufferError:
                 await asyncio.sleep(_FULL_S)  # the other thread makes room
             except KafkaException as error:  # unknown partition, or larger than this client can send
-                sent.set_exception(error)
-        return sent
+                message.sent.set_exception(error)
+
+    def _delivered(self, message: _Message, error: KafkaError | None, _: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            message.loop.call_soon_threadsafe(self._finish, message, error)
+
+    def _finish(self, message: _Message, error: KafkaError | None) -> None:
+        if message.sent.done():
+            return
+        if error is None:
+            message.sent.set_result(None)
+        elif self._is_worth_another_try(message, refusal_of(error)):
+            task = message.loop.create_task(self._produce(message))
+            self._again.add(task)
+            task.add_done_callback(self._again.discard)
+        else:
+            message.sent.set_exception(KafkaException(error))
 
     async def refresh(self, topic: str) -> None:
         """Ask the broker for the partitions of a topic: some may be new."""
@@ -114,18 +147,24 @@ class EventPublisher:
     def _log_error(self, error: KafkaError) -> None:
         self._limited.warning(str(error.code()), f"the client that publishes drift events: {error.str()}")
 
+    def _is_worth_another_try(self, message: _Message, refusal: Refused | None) -> bool:
+        if refusal is Refused.NEIGHBOUR:
+            message.tries += 1
+            return message.tries <= _NEIGHBOUR_TRIES
+        # Brokers use the other error for a timestamp too.
+        is_of_time = refusal in (Refused.TIMESTAMP, Refused.RECORD)
+        return is_of_time and self._times.try_next(message.topic, message.clip_s)
 
-def _delivered(
-    loop: asyncio.AbstractEventLoop, sent: asyncio.Future[None], error: KafkaError | None, _: object
-) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended
-        loop.call_soon_threadsafe(_finish, sent, error)
 
+@dataclass(eq=False, slots=True)
+class _Message:
+    """Message in flight; ``clip_s`` are the seconds that its timestamp differs from the time of this machine."""
 
-def _finish(sent: asyncio.Future[None], error: KafkaError | None) -> None:
-    if sent.done():
-        return
-    if error is None:
-        sent.set_result(None)
-    else:
-        sent.set_exception(KafkaException(error))
+    loop: asyncio.AbstractEventLoop
+    sent: asyncio.Future[None]
+    topic: str
+    key: bytes
+    value: bytes | None
+    partition: int
+    clip_s: float | None = None
+    tries: int = 0

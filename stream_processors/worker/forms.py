@@ -10,10 +10,6 @@ from schemas.letters import smaller
 from schemas.records import Decision, Record
 from stream_processors.worker.frame_task import ProcessingResult
 
-#: Timestamps for a broker that refuses this machine's time, in seconds from now. The first, slightly in the future, is
-#: for a topic that refuses old messages. The negative ones are for a clock that is ahead: a broker accepts times up to
-#: an hour in its future.
-CLIPS_S = (30.0, *(-3600.0 * 2**power for power in range(15)), *(3600.0 * 2**power for power in range(15)))
 #: A refused message of up to this size is sent again unchanged before it is made smaller: the broker refuses a batch as
 #: a whole, and another message may be the large one.
 _SMALL_BYTES = 16 * 1024

@@ -23,12 +23,13 @@ from confluent_kafka import KafkaError, KafkaException
 from schemas.codec import Codec
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from stream_processors.worker.forms import CLIPS_S, Form, HeaderPairs, decision_forms, letter_forms
+from stream_processors.worker.forms import Form, HeaderPairs, decision_forms, letter_forms
 from stream_processors.worker.frame_task import FrameTask
 from transport.header_values import traceparent
 from transport.limited_log import LimitedLog
 from transport.producer import Producer, make_idempotent_producer
 from transport.refusals import Refused, refusal_of
+from transport.topic_times import TopicTimes, at_ms
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +94,7 @@ class ResultPublisher:
         self._shed_lock = threading.Lock()
         self._shed_left_s = 0.0
         self._limited = LimitedLog(log)
-        #: By topic: seconds that are added to the time of this machine, and further values to try.
-        self._clip_s: dict[str, float] = {}
-        self._clips_left: dict[str, Iterator[float]] = {}
+        self._times = TopicTimes()
         self._producer: Producer = make_idempotent_producer(
             kafka,
             {
@@ -154,16 +153,14 @@ class ResultPublisher:
 
     def _produce(self, message: _Message) -> bool:
         """Pass a message to the client; return False if its queue is full."""
-        form, clip_s = message.form, self._clip_s.get(message.topic)
-        message.clip_s = clip_s
-        at_ms = 0 if clip_s is None else round((time.time() + clip_s) * 1000)  # 0: now
+        form, message.clip_s = message.form, self._times.clip_s(message.topic)
         try:
             self._producer.produce(
                 message.topic,
                 form.value,
                 form.key,
                 headers=list(form.headers) or None,
-                timestamp=at_ms,
+                timestamp=at_ms(message.clip_s),
                 on_delivery=partial(self._delivered, message),
             )
         except BufferError:
@@ -213,12 +210,13 @@ class ResultPublisher:
         """Choose another form for a refused message; return False if there is no other form."""
         refusal = refusal_of(error)
         if refusal is Refused.TIMESTAMP:
-            return self._clips(message)
+            return self._times.try_next(message.topic, message.clip_s)
         if refusal is Refused.NEIGHBOUR:
             message.tries += 1
             return message.tries <= _NEIGHBOUR_TRIES
         # Brokers use this error for a timestamp too, and for a message without a key on a compacted topic.
-        if refusal is Refused.RECORD and message.form.key is not None and self._clips(message):
+        is_of_time = refusal is Refused.RECORD and message.form.key is not None
+        if is_of_time and self._times.try_next(message.topic, message.clip_s):
             return True
         if refusal is None:
             return False
@@ -228,21 +226,6 @@ class ResultPublisher:
         if form is not message.form:
             log.warning("%s does not take a message (%s): it goes again, smaller", message.topic, error.str())
         message.form = form
-        return True
-
-    def _clips(self, message: _Message) -> bool:
-        """Choose the next timestamp for a topic, once for all messages that were refused with the last one."""
-        topic = message.topic
-        if self._clip_s.get(topic) == message.clip_s:
-            clip_s = next(self._clips_left.setdefault(topic, iter(CLIPS_S)), None)
-            if clip_s is None:
-                self._clip_s.pop(topic, None)  # the timestamp is not the cause
-                return False
-            log.warning(
-                "%s does not take the timestamps of this machine's clock: trying %+.0f s; set the clocks right, or set "
-                "message.timestamp.type=LogAppendTime on the topic", topic, clip_s,
-            )  # fmt: skip
-            self._clip_s[topic] = clip_s
         return True
 
     def _log_error(self, error: KafkaError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from monitoring.shelf import SETTLES_AFTER, Shelf
 from schemas.clock import ManualClock
 from schemas.codec import Codec, encode
 from schemas.records import Decision, Label, Verdict
+from schemas.settings import KafkaSettings
 from stream_processors.faust_host.messages import ReceivedMessage
+from stream_processors.watch import publisher
 from stream_processors.watch.app import _Watching
 from stream_processors.watch.camera import UNWATCHED, WatchedCamera
 from stream_processors.watch.metrics import WatchMetrics
@@ -29,6 +32,7 @@ from tests.support.trust_folders import Keys
 from transport.belief import SignaturePolicy, make_belief
 from transport.deaths import Deaths
 from transport.public_keys import SignerRole
+from transport.range_reader import read_topic
 from transport.signatures import SIGNATURE_HEADER
 
 NOW_US = 1_795_000_000_000_000
@@ -266,3 +270,21 @@ def test_two_producers_with_one_name_are_a_fault_that_is_named(caplog) -> None:
         watched.decision(one, EventOrigin("decisions", 0, number, NOW_US))
     assert watched.watch.counts["watched"] == 20
     assert [record.levelname for record in caplog.records if "two producers" in record.message] == ["WARNING"]
+
+
+@pytest.mark.broker
+def test_a_topic_that_refuses_the_clock_of_the_watch_gets_other_timestamps(
+    line: KafkaSettings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check that a watch whose clock is two hours ahead publishes its events and snapshots."""
+    monkeypatch.setattr(publisher, "at_ms", lambda clip_s: round((time.time() + 7200 + (clip_s or 0)) * 1000))
+
+    async def send() -> None:
+        with EventPublisher(line) as events:
+            for topic in (line.drift, line.drift_state):
+                await asyncio.gather(*[await events.send(topic, b"press/top", b"%d" % n) for n in range(20)])
+
+    asyncio.run(send())
+    for topic in (line.drift, line.drift_state):
+        assert {message.value for message in read_topic(line, topic)} == {b"%d" % n for n in range(20)}
+        assert f"{topic} does not take the timestamps of this machine's clock" in caplog.text
