@@ -207,7 +207,11 @@ REFUSED = {
         [*SCRAM, "sasl.password=${file:/run/a.properties:p}"], 4, "sasl.password", "INSPECTION_KAFKA_PASSWORD_FILE",
     ),
     "placeholder in JAAS": (
-        [*SCRAM[:2], 'sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="u" password="${env:P}";'],
+        [
+            *SCRAM[:2],
+            "sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required "
+            'username="u" password="${env:P}";',
+        ],
         3, "sasl.password", "are not replaced here",
     ),
     "missing file": (["security.protocol=SSL", "ssl.ca.location=no.pem"], 2, "ssl.ca.location", "No such file"),
