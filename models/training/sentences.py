@@ -9,7 +9,7 @@ import numpy as np
 from models.regions import region_of
 from models.training.labelled import FEWEST_DEFECTS, LabelledFigures
 from models.training.result import TrainingResult
-from models.training.synthetic import FINEST
+from models.training.synthetic import FINEST, extent_of
 from models.training.train import TrainingOptions
 from models.wilson import wilson
 from schemas.text import shown
@@ -34,9 +34,9 @@ def recipe_lines(result: TrainingResult) -> Iterator[str]:
     best = result.best
     found = float(np.mean([each.found for each in best.finest]))
     [(size_wh, _)] = result.survey.sizes.most_common(1)
-    pixels = FINEST * min(region_of(size_wh, best.extractor.spec).wh)
+    pixels = extent_of(FINEST, region_of(size_wh, best.extractor.spec).wh)
     yield (
-        f"finds {found:.0%} of synthetic defects of {FINEST:.0%} of the image's side, about {pixels:.0f} pixels; "
+        f"finds {found:.0%} of synthetic defects of {FINEST:.0%} of the image's side, about {pixels} pixels; "
         "smaller ones were not tried"
     )
     alignment = best.extractor.alignment

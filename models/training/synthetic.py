@@ -22,6 +22,22 @@ SIZES = (0.02, 0.05, 0.1)
 FINEST = 0.01
 
 
+def extent_of(size: float, image_wh: tuple[int, int]) -> int:
+    """Return the extent of a defect in pixels, at least 2.
+
+    Parameters
+    ----------
+    size
+        Share of the shorter side of the image.
+
+    Examples
+    --------
+    >>> extent_of(0.01, (640, 480)), extent_of(0.01, (32, 32))
+    (5, 2)
+    """
+    return max(2, round(size * min(image_wh)))
+
+
 def add_defect(image: Image, kind: DefectKind, size: float, rng: np.random.Generator) -> Image:
     """Return a copy of an image with a defect.
 
@@ -43,8 +59,7 @@ def add_defect(image: Image, kind: DefectKind, size: float, rng: np.random.Gener
     True
     """
     made = np.ascontiguousarray(image).copy()
-    extent = max(2, round(size * min(image.shape[:2])))
-    _DRAW[kind](made, extent, rng)
+    _DRAW[kind](made, extent_of(size, (image.shape[1], image.shape[0])), rng)
     return made
 
 

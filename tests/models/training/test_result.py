@@ -13,6 +13,7 @@ import pytest
 from models.input_text import parse_tiles
 from models.training.features import InspectedPart, input_spec
 from models.training.result import TrainingResult
+from models.training.sentences import recipe_lines
 from models.training.survey import Survey
 from models.training.train import RECIPES
 
@@ -22,7 +23,10 @@ def tried(name: str, image_ms: float, tiles: str | None = None) -> Any:
     fit = SimpleNamespace(recipe=SimpleNamespace(name=name, is_of_pixels=False))
     part = InspectedPart(tiles=None if tiles is None else parse_tiles(tiles))
     spec = input_spec(RECIPES[0], "grey", part)
-    return SimpleNamespace(fit=fit, image_ms=image_ms, extractor=SimpleNamespace(spec=spec), quality=1.0, synthetic=[])
+    return SimpleNamespace(
+        fit=fit, image_ms=image_ms, extractor=SimpleNamespace(spec=spec, alignment=None), quality=1.0, synthetic=[],
+        finest=[SimpleNamespace(found=0.5)],
+    )  # fmt: skip
 
 
 def warnings(best: Any, others: list[Any], max_ms: float, size_wh: tuple[int, int] = (200, 160)) -> list[str]:
@@ -79,3 +83,13 @@ def test_tiles_that_are_advised_are_allowed(tiles: str, max_ms: float, remedy: s
     """A command that follows the advice must not be refused, nor be told to take fewer tiles without a word before."""
     [line] = warnings(tried("places", 5.0, tiles), [], max_ms, (163_840, 163_840))
     assert remedy in line
+
+
+@pytest.mark.parametrize(("size_wh", "pixels"), [((640, 480), 5), ((32, 32), 2)])
+def test_the_smallest_defects_are_stated_as_they_are_drawn(size_wh: tuple[int, int], pixels: int) -> None:
+    best = tried("places", 5.0)
+    result = TrainingResult(
+        best, [best], [], Survey(1, sizes=Counter({size_wh: 1})), Path(), [Path()], np.arange(5), "order"
+    )
+    [_, line] = recipe_lines(result)
+    assert line.startswith(f"finds 50% of synthetic defects of 1% of the image's side, about {pixels} pixels;")
