@@ -131,7 +131,8 @@ class LocalCluster:
     data_dir
         Folder with a folder for each node. None: the user's default folder.
     port
-        Port of the first node on 127.0.0.1; the others have the next ones. 0: any free ports.
+        Port of the first node on 127.0.0.1; the others have the next ones. 0: any free ports. None: those of the last
+        start, else from `DEFAULT_PORT` on.
     heap_mib
         Size of the Java heap of each node in MiB.
     nodes, ends_with_us, security
@@ -147,7 +148,7 @@ class LocalCluster:
     def __init__(
         self,
         data_dir: Path | None = None,
-        port: int = DEFAULT_PORT,
+        port: int | None = None,
         heap_mib: int = 256,
         *,
         nodes: int = NODES,
@@ -253,12 +254,16 @@ class LocalCluster:
             return old
         if old is None and (self.data_dir / "data").exists():
             raise BrokerError(f"{self.data_dir} has the topics of a single broker; choose another --data-dir")
-        count = self._count if old is None else len(old.ports)
-        ports = [free_port(self._port and self._port + number) for number in range(count)]
+        if old is not None and self._port is None:
+            ports = [free_port(port) for port in old.ports]
+        else:
+            first = DEFAULT_PORT if self._port is None else self._port
+            count = self._count if old is None else len(old.ports)
+            ports = [free_port(first and first + number) for number in range(count)]
         plan = ClusterPlan(
             new_cluster_id() if old is None else old.cluster_id,
             tuple(ports),
-            tuple(_other_ports(count, ports)),
+            tuple(_other_ports(len(ports), ports)),
         )
         replace_private(_path(self.data_dir), json.dumps(asdict(plan)).encode())
         self._nodes = self._make_nodes(plan)

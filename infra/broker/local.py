@@ -68,7 +68,7 @@ class LocalBroker:
     data_dir
         Folder for topics, configuration and log. None: the user's default folder.
     port
-        TCP port on 127.0.0.1. 0: any free port.
+        TCP port on 127.0.0.1. 0: any free port. None: that of the last start, else `DEFAULT_PORT`.
     heap_mib
         Size of the Java heap in MiB.
     ends_with_us
@@ -88,7 +88,7 @@ class LocalBroker:
     def __init__(
         self,
         data_dir: Path | None = None,
-        port: int = DEFAULT_PORT,
+        port: int | None = None,
         heap_mib: int = 384,
         *,
         ends_with_us: bool = False,
@@ -175,7 +175,7 @@ class LocalBroker:
                 f"a broker that is not in {self._state_path} uses {self.data_dir}; end its java process first"
             )
         with in_use:
-            port = free_port(self._port)
+            port = free_port(self._wanted_port())
             server = self._write_config(port)
             self._format(java, classes, server)
             self._log_from = size(self._log)
@@ -185,6 +185,13 @@ class LocalBroker:
         state = BrokerState(pid, psutil.Process(pid).create_time(), port, version, str(self._log))
         write_state(self._state_path, state)
         return state
+
+    def _wanted_port(self) -> int:
+        """Return the port to start at. Clients have the address of the last start in their files."""
+        if self._port is not None:
+            return self._port
+        last = read_state(self._state_path)
+        return DEFAULT_PORT if last is None else last.port
 
     def _write_config(self, port: int) -> Path:
         return write_config(self.data_dir, port, free_port(), self._tunnel, self._security)

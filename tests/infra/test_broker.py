@@ -106,6 +106,10 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(BrokerError, match=f"port {port} on 127.0.0.1 is in use"):
             LocalBroker(tmp_path, port).start()
+        # Without a port it is that of the last start, which clients have in their files.
+        write_state(tmp_path / "broker.json", BrokerState(os.getpid(), 1.0, port, "4.4.0", "log"))
+        with pytest.raises(BrokerError, match=f"port {port} on 127.0.0.1 is in use"):
+            LocalBroker(tmp_path).start()
 
 
 def test_a_data_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

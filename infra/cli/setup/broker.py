@@ -66,7 +66,10 @@ def _show(status: BrokerStatus, as_json: bool) -> None:
 
 @app.command()
 def start(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 9092,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port on 127.0.0.1; 0 takes a free one. Default: that of the last start, else 9092."),
+    ] = None,
     data_dir: DataDir = None,
     heap_mib: Annotated[
         int | None, typer.Option(help="Java heap in MiB. Default: 384, or 256 for each node of a cluster.")
