@@ -20,6 +20,7 @@ from models.draft_answers import DraftAnswers, OpenQuestion
 from models.draft_outputs import DraftOutputs
 from models.errors import ModelPackageError
 from models.graph_walk import ends_in, scaling_of
+from models.input_spec import MAX_SIDE
 from models.manifest import Manifest
 from models.metadata import colour_in, label_lists, size_in, task_in
 from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
@@ -165,6 +166,11 @@ class _Draft:
         channels, height, width = value.shape[1:] if layout != "NHWC" else (value.shape[3], *value.shape[1:3])
         if channels not in (None, 1, 3):
             raise ModelPackageError(f"{channels} channels are not read: export it for 1 (grey) or 3 (rgb, bgr)")
+        if not all(side is None or side <= MAX_SIDE for side in (width, height)):
+            raise ModelPackageError(
+                f"input {value.name!r} is {width} pixels wide and {height} high, of {MAX_SIDE} at most: export it for "
+                "less; larger images are inspected in tiles"
+            )
         colour = self._colour(channels)
         size = self._size(width, height)
         spec: dict[str, Any] = {
@@ -196,8 +202,6 @@ class _Draft:
                 self.notes.append("colour rgb: as Ultralytics trains")
                 return "rgb"
         choices = ("grey", "rgb", "bgr") if channels is None else ("rgb", "bgr") if channels == 3 else ("grey",)
-        if choices == ("grey",):
-            return self.answers.get("colour")
         return self.answers.choice("colour", choices, "colours that the model was trained on")
 
     def _size(self, width: int | None, height: int | None) -> tuple[int | None, int | None]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.input_spec import MAX_SIDE
 from models.input_text import parse_roi, parse_samples, parse_tiles
 from schemas.errors import SettingsError
 
@@ -55,7 +56,7 @@ class DraftAnswers:
 
     def choice(self, option: str, choices: tuple[str, ...], text: str) -> str | None:
         """Return an answer that is one of the choices; without an answer, note the question."""
-        words = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        words = " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
         answer = self.get(option)
         if answer is None:
             self.ask(option, f"{text} ({words})")
@@ -96,8 +97,10 @@ class DraftAnswers:
         if answer is None:
             return None
         sides = answer.lower().split("x")
-        if len(sides) != 2 or not all(side.isascii() and side.isdigit() and 0 < int(side[:6]) < 9000 for side in sides):
-            raise _refused("size", answer, "WIDTHxHEIGHT, such as 640x480")
+        if len(sides) != 2 or not all(
+            side.isascii() and side.isdigit() and len(side) < 9 and 0 < int(side) <= MAX_SIDE for side in sides
+        ):
+            raise _refused("size", answer, f"WIDTHxHEIGHT, such as 640x480, with at most {MAX_SIDE} each")
         return int(sides[0]), int(sides[1])
 
     def region(self) -> dict[str, Any]:

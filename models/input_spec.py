@@ -12,6 +12,9 @@ from models.roi_spec import RoiSpec
 from models.sample_format import Alignment, BayerPattern, SampleFormat
 from models.tile_spec import TileSpec
 
+#: Largest width and height of the tensor that the network takes, in pixels.
+MAX_SIDE = 8192
+
 
 class InputSpec(ManifestBlock):
     """Tensor that the model takes: ``(pixel * scale - mean) / std``, pixels in 0..255.
@@ -25,8 +28,8 @@ class InputSpec(ManifestBlock):
     """
 
     name: str = Field(min_length=1)
-    width: int = Field(ge=1, le=8192)
-    height: int = Field(ge=1, le=8192)
+    width: int = Field(ge=1, le=MAX_SIDE)
+    height: int = Field(ge=1, le=MAX_SIDE)
     colour: Literal["grey", "rgb", "bgr"]
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["uint8", "float16", "float32"]

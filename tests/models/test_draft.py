@@ -214,6 +214,7 @@ def test_the_shipped_model_is_drafted_as_it_ships(tmp_path: Path) -> None:
         (mean_classifier()[:100], "not an ONNX model"),
         (network({"logits": (1, 2)}, dtype=TensorProto.INT8), "int8: export it with a float32, float16 or uint8 input"),
         (network({"logits": (1, 2)}, shape=(1, 4, 64, 64)), "4 channels are not read"),
+        (network({"logits": (1, 2)}, shape=(1, 3, 64, 20_000)), "20000 pixels wide and 64 high, of 8192 at most"),
         (network({"logits": (8, 2)}, shape=(8, 3, 64, 64)), "takes batches of 8, .*: export it with a free first axis"),
         (network({"logits": (1, 2)}, metadata={"task": "obb"}), "turned boxes are not read"),
         (network({"logits": (1, 2)}, metadata={"task": "segment"}), "masks of single objects are not read"),
@@ -288,6 +289,8 @@ def test_a_scale_for_a_graph_that_takes_bytes_is_refused(given: dict[str, str]) 
         ({"size": "0x0"}, "--size '0x0': WIDTHxHEIGHT"),
         ({"size": "٣x٣"}, "WIDTHxHEIGHT"),
         ({"colour": "cmyk"}, "--colour 'cmyk': rgb or bgr"),
+        ({"size": "000001" + "9" * 5000}, "WIDTHxHEIGHT"),
+        ({"size": "9000x64"}, "with at most 8192 each"),
         ({"labels": "a,,b"}, "--labels 'a,,b': different names"),
         ({"labels": "a,a"}, "--labels 'a,a': different names"),
         ({"output": "logits"}, "--output 'logits': ROLE=NAME"),
@@ -319,6 +322,12 @@ def test_answers_that_contradict_each_other_are_refused(given: dict[str, str], m
     }  # fmt: skip
     with pytest.raises(ModelPackageError, match=message):
         draft_manifest(network({"logits": (1, 2)}), "m", whole | given)
+
+
+def test_the_colour_of_a_network_of_one_channel_is_grey() -> None:
+    grey = network({"logits": (1, 2)}, shape=(1, 1, 64, 64))
+    with pytest.raises(SettingsError, match="--colour 'rgb': grey"):
+        draft_manifest(grey, "m", {"colour": "rgb"})
 
 
 def test_the_signature_is_that_of_the_runtime() -> None:
