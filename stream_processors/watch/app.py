@@ -278,7 +278,7 @@ class _Watching:
             waiting = self._waiting[partition] = dict(found.found)
             if waiting:
                 log.info("partition %d: going on with %d cameras", partition, len(waiting))
-            self._count_forgotten(found.dropped)
+            self._count_forgotten(list(found.dropped))
             for key in found.dropped:
                 await self._remove(key, partition)
         return waiting

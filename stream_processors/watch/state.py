@@ -53,6 +53,8 @@ _MAX_KEY = 1000
 #: Most bytes of snapshots of a partition that wait for their camera.
 _MAX_KEPT_BYTES = 256 * 1024 * 1024
 MAX_CAMERAS = 1000
+#: Most evicted cameras that are remembered; the snapshots of others stay in the topic until another start.
+_MOST_DROPPED = 10_000
 #: Most void snapshots that are named in the log; beyond that, only their number is logged.
 _NAMED = 10
 
@@ -154,8 +156,8 @@ class FoundSnapshots:
         #: By camera: the reason for which its newest message is void; and the number of void messages.
         self.void: dict[str, str] = {}
         self.voided = 0
-        #: Cameras that were evicted.
-        self.dropped: list[str] = []
+        #: Cameras that were evicted, without those that a later message brings back or removes.
+        self.dropped: dict[str, None] = {}
 
     def add(self, key: bytes | None, value: bytes | None) -> None:
         """Process the next message of the topic."""
@@ -165,6 +167,7 @@ class FoundSnapshots:
                 raise SnapshotError(f"a camera's name of {len(name)} characters, at most {_MAX_KEY}")
             if value is None:
                 self._drop(name)
+                self.dropped.pop(name, None)
                 return
             snapshot = Snapshot.loads(value)
             self._check(snapshot)
@@ -177,12 +180,14 @@ class FoundSnapshots:
         if before is not None and self._seen(snapshot) < self._seen(before):
             return
         self._drop(name)
+        self.dropped.pop(name, None)
         self.found[name] = snapshot
         self._bytes += _size(snapshot)
         while len(self.found) > self._most or self._bytes > _MAX_KEPT_BYTES:
             oldest = next(iter(self.found))
             self._drop(oldest)
-            self.dropped.append(oldest)
+            if len(self.dropped) < _MOST_DROPPED:
+                self.dropped[oldest] = None
 
     def _check(self, snapshot: Snapshot) -> None:
         for topic, name in self.ids.items():

@@ -237,8 +237,21 @@ def test_snapshots_of_invented_cameras_are_bounded_when_they_are_read():
     assert len(found.found) == 50
     assert found.found["press/top"] == real
     assert "press/early" in found.dropped
+    assert len(found.dropped) <= 10_000
     found.add(b"press/top", None)
     assert "press/top" not in found.found
+
+
+def test_an_evicted_camera_that_comes_back_or_is_removed_needs_no_removal():
+    """Read snapshots of three cameras in turn, with room for two: those that are kept must stay in the topic."""
+    found = FoundSnapshots(lambda: {"d": 100}, most=2)
+    for offset in range(4):
+        for camera in (b"press/a", b"press/b", b"press/c"):
+            found.add(camera, Snapshot({"d": offset}, {}).dumps())
+    assert list(found.found) == ["press/b", "press/c"]
+    assert list(found.dropped) == ["press/a"]
+    found.add(b"press/a", None)
+    assert not found.dropped
 
 
 def test_an_offset_beyond_the_end_is_void_until_the_end_is_there():
