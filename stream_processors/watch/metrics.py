@@ -110,14 +110,13 @@ class WatchMetrics:
 
     def forget(self, camera: WatchedCamera) -> None:
         """Remove the figures of a camera that is no longer watched; those under the label `OTHER` stay."""
-        cells = self._cells.pop(camera.key, set())
-        key = self._names.of(camera.key) if cells else OTHER
-        if key == OTHER:
-            return
-        for gauge, names in cells:
+        # The label of a camera may have changed: a name gets a label of its own when another one has been forgotten.
+        own = {(gauge, names) for gauge, names in self._cells.pop(camera.key, set()) if names[0] != OTHER}
+        for gauge, names in own:
             gauge.remove(*names)
-        self._note_unwatched(key, None)
-        self._names.forget(camera.key)
+        for label in {names[0] for _, names in own}:
+            self._note_unwatched(label, None)
+            self._names.forget(camera.key)
 
     def _note_unwatched(self, key: str, count: int | None) -> None:
         before: dict[str, int] = self.about["not_watched"]

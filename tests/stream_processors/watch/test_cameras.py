@@ -31,6 +31,7 @@ from tests.support.streams import REFERENCE, decision, rows
 from tests.support.trust_folders import Keys
 from transport.belief import SignaturePolicy, make_belief
 from transport.deaths import Deaths
+from transport.metric_labels import MOST_NAMES
 from transport.public_keys import SignerRole
 from transport.range_reader import read_topic
 from transport.signatures import SIGNATURE_HEADER
@@ -181,6 +182,20 @@ def test_metrics_of_invented_cameras_are_bounded_and_go_with_them():
     text = generate_latest(metrics.registry)
     assert b'camera="saw/top"' in text
     assert b'camera="1xxx' not in text
+
+
+def test_a_camera_without_a_label_of_its_own_goes_without_the_figures_of_others():
+    """Forget one of the cameras that share a label, when there is room for labels again."""
+    metrics = WatchMetrics()
+    one = camera()
+    for number in range(MOST_NAMES + 2):
+        one.key = f"cam/{number}"
+        metrics.show(one, 10)
+    for number in (0, MOST_NAMES):
+        one.key = f"cam/{number}"
+        metrics.forget(one)
+    assert metrics.registry.get_sample_value("inspection_watch_state_bytes", {"camera": "cam/0"}) is None
+    assert metrics.registry.get_sample_value("inspection_watch_state_bytes", {"camera": "other"}) == 10
 
 
 def test_a_camera_that_is_not_watched_is_said(caplog):
