@@ -26,7 +26,7 @@ from transport.tail import Tail
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1
-#: Number of frames in a row that are too old from which on they are reported, and seconds between two reports.
+#: Number of frames in a row that are too old from which on they are reported, and seconds between two lines of a kind.
 _MANY_OLD, _SAY_S = 10, 60.0
 
 
@@ -145,7 +145,7 @@ class FrameTriggers:
             # The head of a frame with too many attributes names the part; a worker rejects it.
             head = error.record if isinstance(error, MetadataTooLarge) else None
             if not isinstance(head, Frame):
-                log.warning("a frame that says nothing of its part: %s", error)
+                self._limited.warning("undecodable", f"a frame that says nothing of its part: {error}")
                 return "undecodable"
             frame = head
         if self._station is not None and frame.station != self._station:
@@ -164,6 +164,6 @@ class FrameTriggers:
         try:
             self._expect(frame)
         except InspectionError as error:
-            log.error("part of frame %s: %s", frame.frame_id, error)
+            self._limited.warning("refused", f"part of frame {frame.frame_id}: {error}", logging.ERROR)
             return "refused"
         return "expected"

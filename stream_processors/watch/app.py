@@ -37,11 +37,12 @@ from stream_processors.watch.metrics import WatchMetrics
 from stream_processors.watch.notify import Notifier
 from stream_processors.watch.publisher import EventPublisher
 from stream_processors.watch.settings import WatchSettings
-from stream_processors.watch.state import Snapshot, find_snapshots
+from stream_processors.watch.state import MAX_KEY, Snapshot, find_snapshots
 from transport.batch_trials.after_death import BatchTrials
 from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
 from transport.belief import Belief
 from transport.deaths import Deaths
+from transport.limited_log import LimitedLog
 from transport.public_keys import SignerRole
 from transport.quarantine import Quarantine
 
@@ -160,6 +161,7 @@ class _Watching:
         self._waiting: dict[int, dict[str, Snapshot]] = {}
         self._topic_ids: dict[str, str] = {}
         self._past_ends: dict[int, Mapping[str, int]] = {}
+        self._limited = LimitedLog(log)
         self._reported_s = -_SAY_S
         self._unreported = 0
         self._waiting_events: list[Any] = []
@@ -188,8 +190,10 @@ class _Watching:
         try:
             found = read(message.value)
         except CodecError as error:
-            self._metrics.unreadable.labels(error.kind).inc()
-            log.warning("%s %d/%d: %s", message.topic, message.partition, message.offset, error)
+            self._skip(message, error.kind, str(error))
+            return
+        if len(found.key) > MAX_KEY:
+            self._skip(message, "names-too-long", f"station and camera have {len(found.key)} characters")
             return
         if isinstance(found, Label) and not self._is_believed(message, found):
             return
@@ -211,6 +215,10 @@ class _Watching:
         self._metrics.took.observe(time.perf_counter() - began)
         for event in events:
             await self._publish(event)
+
+    def _skip(self, message: ReceivedMessage, kind: str, why: str) -> None:
+        self._metrics.unreadable.labels(kind).inc()
+        self._limited.warning(kind, f"{message.topic} {message.partition}/{message.offset}: {why}")
 
     def _is_believed(self, message: ReceivedMessage, label: Label) -> bool:
         if self._belief is None:

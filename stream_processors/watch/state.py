@@ -49,7 +49,8 @@ _LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PART
 _MAX_BYTES = 4 * 1024 * 1024
 _MAX_HEADER_BYTES = 65_536
 _MAX_NAMES = 16
-_MAX_KEY = 1000
+#: Longest ``station/camera``, in characters.
+MAX_KEY = 1000
 #: Most bytes of snapshots of a partition that wait for their camera.
 _MAX_KEPT_BYTES = 256 * 1024 * 1024
 MAX_CAMERAS = 1000
@@ -163,8 +164,8 @@ class FoundSnapshots:
         """Process the next message of the topic."""
         name = (key or b"").decode(errors="replace")
         try:
-            if len(name) > _MAX_KEY:
-                raise SnapshotError(f"a camera's name of {len(name)} characters, at most {_MAX_KEY}")
+            if len(name) > MAX_KEY:
+                raise SnapshotError(f"a camera's name of {len(name)} characters, at most {MAX_KEY}")
             if value is None:
                 self._drop(name)
                 self.dropped.pop(name, None)
@@ -174,7 +175,7 @@ class FoundSnapshots:
         except SnapshotError as error:
             self.voided += 1
             if len(self.void) < _NAMED:
-                self.void[name[:_MAX_KEY]] = str(error)
+                self.void[name[:MAX_KEY]] = str(error)
             return
         before = self.found.get(name)
         if before is not None and self._seen(snapshot) < self._seen(before):

@@ -29,6 +29,7 @@ from transport.batch_trials.child import TriedMessage
 from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.single_reads import SingleReads
 from transport.clients import LONG_LIVED, Consumer, make_consumer
+from transport.limited_log import LimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Retries:
         self._codec = codec
         self._clock = clock
         self._lock = threading.Lock()
+        self._limited = LimitedLog(log)
         self._consumer: Consumer | None = None
         self._reads = SingleReads(kafka, _READ_S)
         self._known: OrderedDict[tuple[bytes, int, int], bool] = OrderedDict()
@@ -112,7 +114,7 @@ class Retries:
                 if len(self._known) > _KNOWN:
                     self._known.popitem(last=False)
         except (KafkaException, CodecError, Unproven, OSError) as error:
-            log.warning("dead letter %d-%d cannot be read: %s", partition, offset, error)
+            self._limited.warning("letter", f"dead letter {partition}-{offset} cannot be read: {error}")
         if not is_true:
             self._left_s -= self._clock.monotonic_s() - began_s
         return is_true

@@ -84,17 +84,13 @@ def test_a_settled_name_goes_only_for_another_settled_one():
     assert shelf.get("a") is None
 
 
-def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
-    """As Faust hands them over; the state topic has nothing."""
-    settings = WatchSettings(max_cameras=1)
+def make_watching(settings: WatchSettings) -> tuple[_Watching, Codec]:
     codec = Codec.from_settings(settings.kafka)
-    metrics, notifier = WatchMetrics(), Notifier(None, logging.getLogger())
-    references_of = lambda model, product: REFERENCE  # noqa: E731
     watching = _Watching(
         settings,
-        references_of,
-        metrics,
-        notifier,
+        lambda model, product: REFERENCE,
+        WatchMetrics(),
+        Notifier(None, logging.getLogger()),
         ManualClock(NOW_US),
         codec,
         EventPublisher(settings.kafka),
@@ -102,6 +98,25 @@ def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
         lambda batch: None,
     )
     watching._waiting[0] = {}
+    return watching, codec
+
+
+def test_neither_cameras_with_long_names_nor_lines_about_them_pile_up(caplog: pytest.LogCaptureFixture):
+    watching, codec = make_watching(WatchSettings())
+    for offset in range(300):
+        one = decision(offset, ROWS[0], station=f"{offset}" + "x" * 300_000, decided_at_us=NOW_US)
+        for value in (encode(one), b"no decision"):
+            message = ReceivedMessage("d", 0, offset, 1.0, None, value, {})
+            asyncio.run(watching._take(message, lambda value: codec.decode(value, Decision)))
+    assert not list(watching._cameras.items())
+    unreadable = watching._metrics.unreadable
+    assert unreadable.labels("names-too-long")._value.get() == 300
+    assert len(caplog.records) <= 20
+
+
+def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
+    """As Faust hands them over; the state topic has nothing."""
+    watching, codec = make_watching(WatchSettings(max_cameras=1))
     offsets = itertools.count()
 
     def take(station: str, count: int) -> None:
