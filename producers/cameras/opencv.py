@@ -14,7 +14,7 @@ from models.opencv import cv2
 from producers.camera import Capture, CapturedImage
 from schemas.addresses import HIDDEN, masked_address
 from schemas.clock import Clock, SystemClock
-from schemas.errors import PluginError
+from schemas.errors import PluginError, error_line
 from schemas.known_secrets import keep_password
 
 _log = logging.getLogger(__name__)
@@ -164,6 +164,16 @@ def _name(source: str) -> str:
     return masked_address(source)
 
 
+def _read(video: Any) -> Any:
+    """Return the next picture; None if there is none, or OpenCV fails: a source that is opened again may give one."""
+    try:
+        done, image = video.read()
+    except cv2.error as error:
+        _log.debug("OpenCV: %s", error)
+        return None
+    return image if done else None
+
+
 class _Newest:
     """Reader of a live source in a thread; it keeps only the newest picture."""
 
@@ -195,8 +205,8 @@ class _Newest:
         video = camera._video
         try:
             while not self._stop.is_set():
-                done, image = video.read()
-                if not done:
+                image = _read(video)
+                if image is None:
                     video.release()
                     video = self._open_again()
                     continue
@@ -204,9 +214,10 @@ class _Newest:
                 with self._changed:
                     self._capture = capture
                     self._changed.notify_all()
-        except PluginError as error:
+        except Exception as error:  # noqa: BLE001 - a driver may return anything; whoever waits must hear of it
+            text = f"camera {camera.name!r} gives no pictures: {type(error).__name__}: {error_line(error)}"
             with self._changed:
-                self._error = error
+                self._error = error if isinstance(error, PluginError) else PluginError(text)
                 self._changed.notify_all()
         finally:
             video.release()
@@ -218,6 +229,6 @@ class _Newest:
             time.sleep(1.0)
             try:
                 return self._camera._open()
-            except PluginError:
+            except (PluginError, cv2.error):
                 continue
         raise PluginError(f"camera {self._camera.name!r} stopped giving pictures")

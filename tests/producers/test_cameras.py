@@ -21,6 +21,7 @@ from producers.plugins import load_camera
 from producers.testing import check_camera
 from schemas.errors import PluginError
 from schemas.topics import FRAMES, MAX_STORED_BYTES
+from transport.bounded_call import call_in_thread
 
 IMAGE = np.random.default_rng(2).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -206,6 +207,42 @@ def test_live_camera_that_stops_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(OpenCvCamera, "_open", lambda self: Device())
     with pytest.raises(PluginError, match="stopped giving pictures"):
         captures_of(OpenCvCamera("usb:0", reopen=0))
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [(np.zeros((4, 4, 2), np.uint8), "ValueError: an image is uint8"), (cv2.error("device lost"), "stopped giving")],
+)
+def test_whatever_a_live_camera_does_nobody_waits_for_ever(
+    image: object, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(Device):
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            if isinstance(image, Exception):
+                raise image
+            return True, image  # type: ignore[return-value]
+
+    monkeypatch.setattr(OpenCvCamera, "_open", lambda self: Odd())
+    with pytest.raises(PluginError, match=why):
+        call_in_thread(lambda: captures_of(OpenCvCamera("usb:0", reopen=0)), 10, "camera")
+
+
+def test_a_live_camera_whose_reading_fails_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(Device):
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            raise cv2.error("device lost")
+
+    def open_device(camera: OpenCvCamera) -> Device:
+        device = devices.pop(0)
+        if isinstance(device, Exception):
+            raise device
+        return device
+
+    devices: list[Device | Exception] = [Failing(), cv2.error("not there yet"), Device(10**6)]
+    monkeypatch.setattr(OpenCvCamera, "_open", open_device)
+    monkeypatch.setattr("producers.cameras.opencv.time.sleep", lambda seconds: None)
+    with opened(OpenCvCamera("usb:0")) as camera:
+        assert next(iter(camera)).image is IMAGE
 
 
 def test_contract_of_a_live_camera(monkeypatch: pytest.MonkeyPatch) -> None:
