@@ -1,4 +1,7 @@
-"""Limits of the frames topic, as its broker states them. They are requested until known, and after each refusal."""
+"""Limits of the frames topic, as its broker states them.
+
+They are requested until known, after each refusal, and after each image that is too large for them.
+"""
 
 from __future__ import annotations
 
@@ -83,6 +86,8 @@ class FrameLimit:
             found = self._ask()
             if found.max_message_bytes is not None or not self.is_known:
                 self._limits = found  # known limits stay while the broker is unreachable
+            if found.max_message_bytes is None:
+                self._is_old.set()
         finally:
             self._asking.release()
 
@@ -105,7 +110,8 @@ class FrameLimit:
         return size_bytes <= self.largest_image_bytes
 
     def cure(self, *, has_store: bool) -> str:
-        """Return the remedy for an image that is too large."""
+        """Return the remedy for an image that is too large, and have the broker asked: a person may have raised it."""
+        self._is_old.set()
         cure = f"the limit of the topic is {self.message_bytes} bytes (max.message.bytes): raise it there"
         return cure if has_store else f"{cure}, encode smaller, or name a store for large images with --image-store"
 

@@ -59,6 +59,34 @@ def test_without_a_store_the_line_says_the_cure(line: KafkaSettings, caplog: pyt
         assert words in caplog.text
 
 
+def test_a_limit_that_a_person_raises_counts_without_a_restart(
+    line: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Do what the log advises for an image that is too large."""
+    monkeypatch.setattr("producers.frame_limit._ASK_AGAIN_S", 0.1)
+    set_config(line, line.frames, max_message_bytes="200000")
+    with FramePublisher(line, CameraIdentity("l", "s", "c"), PublisherOptions(encode="png")) as publisher:
+        assert publisher.publish(capture(0, 600)) is None
+        set_config(line, line.frames, max_message_bytes="1048588")
+        until_s = time.monotonic() + 20
+        while publisher.publish(capture(0, 600)) is None:
+            assert time.monotonic() < until_s
+            time.sleep(0.1)
+    assert publisher.stats().published == 1
+
+
+def test_a_limit_is_asked_for_again_if_no_broker_answers_after_a_refusal() -> None:
+    clock = ManualClock()
+    answers = [TopicLimits(max_message_bytes=1_000), TopicLimits(), TopicLimits(max_message_bytes=2_000)]
+    limit = FrameLimit(lambda: answers.pop(0), clock)
+    limit.renew()
+    limit.cure(has_store=False)
+    for known in (1_000, 2_000, 2_000):
+        clock.advance(10)
+        limit.renew()
+        assert limit.message_bytes == known
+
+
 def test_limits_that_are_not_said_are_none(line: KafkaSettings) -> None:
     assert topic_limits(line, line.frames).max_message_bytes == 17 * 1024 * 1024
     assert topic_limits(line, "no.such.topic") == TopicLimits()
