@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -39,6 +40,7 @@ class WorkerMetrics:
         self._lock = threading.Lock()  # a scrape comes from another thread
         self.registry.register(self)  # first, see `collect`
         self._known: dict[tuple[Any, ...], Any] = {}
+        self._shown_lags: set[int] = set()
         self._cameras = LabelNames()
         self.stage = Histogram(
             "inspection_stage_seconds",
@@ -128,6 +130,14 @@ class WorkerMetrics:
         self._new.append((answer.decision, answer.kind, answer.shed, answer.is_bare, publish_s))
         if len(self._new) >= _TOGETHER:
             self._count()
+
+    def show_lag(self, lags: Mapping[int, int]) -> None:
+        """Show the frames not committed yet by partition; partitions that are left out are another worker's now."""
+        for partition in self._shown_lags - set(lags):
+            self.lag.remove(str(partition))
+        for partition, lag in lags.items():
+            self.lag.labels(str(partition)).set(lag)
+        self._shown_lags = set(lags)
 
     def untrue_claim(self, camera: str, what: str) -> None:
         """Count a false claim of a message, which was ignored."""

@@ -132,8 +132,8 @@ class Watchdog:
         while not self._stop.wait(self._limit_s / _CHECKS):
             offsets = self._offsets()
             self._reads.close()
-            for partition, (committed, end) in (offsets or {}).items():
-                self._metrics.lag.labels(str(partition)).set(end - committed)
+            if offsets is not None:
+                self._metrics.show_lag({number: end - committed for number, (committed, end) in offsets.items()})
             if progress.check(offsets) and offsets is not None and not self._stop.is_set():
                 waiting = sum(end - committed for committed, end in offsets.values())
                 log.critical(

@@ -35,3 +35,11 @@ def test_a_long_name_is_cut() -> None:
     metrics = WorkerMetrics()
     record(metrics, "s" * 500_000)
     assert len(generate_latest(metrics.registry)) < 20_000
+
+
+def test_a_partition_that_another_worker_has_taken_over_shows_no_lag() -> None:
+    metrics = WorkerMetrics()
+    metrics.show_lag({0: 7, 1: 3})
+    metrics.show_lag({1: 2, 2: 0})
+    found = [metrics.registry.get_sample_value("inspection_lag", {"partition": str(number)}) for number in range(3)]
+    assert found == [None, 2, 0]
