@@ -211,6 +211,8 @@ class _Reader:
     def _messages(self, pipe: ChildPipe, messages: Any) -> Iterator[TopicMessage]:
         try:
             for partition, offset, time_us, *sizes in messages:
+                # The child waits as long as the receiver of the last message was busy.
+                pipe.deadline_s = time.monotonic() + _SILENT_S
                 head, key, value = map(pipe.content, sizes)
                 pairs = {} if head is None else json.loads(head)
                 headers = {name: bytes.fromhex(content) for name, content in pairs.items()}

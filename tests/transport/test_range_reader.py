@@ -11,6 +11,7 @@ from replay import TimeRange, read_topic
 from schemas import KafkaSettings
 from tests.support.raw_headers import send_raw
 from tests.support.transactions import abort_transaction, commit_transaction
+from transport import range_reader
 
 pytestmark = pytest.mark.broker
 
@@ -74,6 +75,29 @@ def test_only_what_is_committed_is_read_and_markers_stall_nothing(line: KafkaSet
     plain(line, b"later")
     assert read(line, TimeRange(None, middle_us))[0] == values
     assert read(line, TimeRange(middle_us))[0] == [b"later"]
+
+
+CHILD = """
+import json, sys, time
+sys.stdin.readline()
+sizes = [1_000_000, 8_000_000]
+messages = [[0, number, 0, None, None, size] for number, size in enumerate(sizes)]
+print(json.dumps({"messages": messages}), end="\\n" + "x" * sum(sizes))
+print(json.dumps({"end": True}), flush=True)
+"""
+
+
+def test_a_receiver_may_be_busy_for_longer_than_a_child_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take as long over a message, as a replay does over an image: the pipe does not hold the one behind it."""
+    start = range_reader.start_child
+    monkeypatch.setattr(range_reader, "_SILENT_S", 3.0)
+    monkeypatch.setattr(range_reader, "start_child", lambda *command: start("-c", CHILD))
+    monkeypatch.setattr(range_reader._Reader, "careful", lambda reader: pytest.fail("the child counts as dead"))
+    sizes = []
+    for message in range_reader.read_ranges(KafkaSettings("127.0.0.1:9"), "frames", {0: ((0, 2),)}):
+        sizes.append(len(message.value or b""))
+        time.sleep(3.3)
+    assert sizes == [1_000_000, 8_000_000]
 
 
 def sent_at(line: KafkaSettings, seconds: list[float]) -> list[int]:
