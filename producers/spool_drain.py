@@ -8,7 +8,8 @@ A frame is written
 - when its delivery fails, or the broker becomes unreachable while the frame is in flight.
 
 Frames of the spool are sent in the order of capture, beside live frames: in the gaps between them, and at least once
-for `LIVE_IN_A_ROW` live frames. While the broker is unreachable, one frame at a time is sent as a test.
+for `LIVE_IN_A_ROW` live frames. While the broker is unreachable, one frame at a time is sent as a test; a live one, if
+the disk has taken none.
 
 The sender calls this module under its lock.
 """
@@ -120,7 +121,14 @@ class SpoolDrain:
         """Return True if a live frame must not be sent now: it waits, or goes to disk."""
         if self._backlog is None:
             return False
-        return self.unreachable or (self._options.order == "order-first" and self._only_on_disk() > 0)
+        if self.unreachable:
+            return not self._is_live_test_due()
+        return self._options.order == "order-first" and self._only_on_disk() > 0
+
+    def _is_live_test_due(self) -> bool:
+        """Return True if a live frame is the test of an unreachable broker: the disk has taken none for it."""
+        is_other = in_flight(self._moving) or self._only_on_disk() > 0
+        return not is_other and self._health.may_try(self._clock.monotonic_s())
 
     def may_be_in_flight(self, size_bytes: int) -> bool:
         """Return True if one more frame may be in flight to Kafka, see `SpoolBacklog.may_be_in_flight`."""
