@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from actuators import DecisionConsumer, FrameTriggers, GateRunner, GateSettings, GateState
+from actuators.errors import GateFull
 from actuators.testing import RecordingActuator
 from schemas import KafkaSettings
 from schemas.clock import ManualClock
@@ -122,3 +123,14 @@ def test_decisions_of_other_cameras_do_not_hide_a_silent_worker() -> None:
     gate.offer(make_decision("x", captured_at_us=gate.clock.utc_us()))
     gate.turn()
     assert gate.runner.stats.degraded is None
+
+
+def test_a_flood_of_frames_that_trigger_nothing_is_two_lines(caplog: pytest.LogCaptureFixture) -> None:
+    def is_full(frame: object) -> None:
+        raise GateFull("no room")
+
+    triggers = FrameTriggers(KafkaSettings(), is_full, max_age_s=None)
+    for _ in range(50):
+        assert triggers._trigger(b"no frame") == "undecodable"
+        assert triggers._trigger(encode(make_frame(captured_at_us=1))) == "refused"
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
