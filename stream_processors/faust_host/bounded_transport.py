@@ -32,7 +32,7 @@ from faust.transport.producer import Producer
 from schemas.settings import KafkaSettings
 from stream_processors.faust_host.consumer import LibrdkafkaConsumer
 from stream_processors.faust_host.group_consumer import AHEAD_COUNT, FetchedBatch
-from stream_processors.faust_host.messages import ReceivedMessage, received, runs
+from stream_processors.faust_host.messages import ReceivedMessage, runs
 from transport.batch_trials.after_death import BatchTrials
 
 #: Pause between two checks of the memory in use, in seconds.
@@ -128,7 +128,7 @@ def bounded_transport(
                 await asyncio.sleep(_STEP_S)
 
         async def _hand_over(self, batch: FetchedBatch) -> None:
-            for run in runs(map(received, batch.messages)):
+            for run in runs(batch.messages):
                 if not self.flow_active:  # a rebalance
                     await self.wait(self.can_resume_flow.wait())
                 if self.should_stop or self.group_consumer.is_stale(batch):

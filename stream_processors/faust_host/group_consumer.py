@@ -26,10 +26,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from schemas.errors import NotAuthorised, SettingsError
 from schemas.settings import KafkaSettings
 from stream_processors.faust_host.deleted_offsets import DeletedOffsets
-from stream_processors.faust_host.messages import FetchedRecord
+from stream_processors.faust_host.messages import ReceivedMessage, received
 from transport.batch_trials.after_death import BatchTrials, PartitionKey
 from transport.batch_trials.trial import Tried
-from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
+from transport.batches import BOUNDED, BatchSkipper
 from transport.clients import LONG_LIVED, make_consumer
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class FetchedBatch:
     """
 
     generation: int
-    messages: list[FetchedRecord]
+    messages: list[ReceivedMessage]
 
 
 class Listener(Protocol):
@@ -121,9 +121,9 @@ class GroupConsumer:
         self._trials = trials
         self._is_busy = is_busy
         self._tried: dict[PartitionKey, Tried] = {}
-        #: Records from a trial, and what the client has read since: handed on bit by bit, in order.
-        self._first: deque[FetchedRecord] = deque()
-        self._ahead: deque[FetchedRecord] = deque()
+        #: Messages from a trial, and what the client has read since: handed on bit by bit, in order.
+        self._first: deque[ReceivedMessage] = deque()
+        self._ahead: deque[ReceivedMessage] = deque()
         self._ahead_bytes = 0
         self._generation = 0
         self._lock = threading.Lock()
@@ -263,7 +263,7 @@ class GroupConsumer:
             self._deleted.read((message.topic() or "", message.partition() or 0), offset, offset + 1)
         for batch in skipped:
             self._deleted.read((batch.topic, batch.partition), batch.first, batch.following)
-        records: list[FetchedRecord] = [*good, *skipped]
+        records = [received(message) for message in good] + [received(batch) for batch in skipped]
         if self._first:
             self._first.extend(records)
             records = [] if self._has_enough() else [self._first.popleft()]
@@ -271,7 +271,7 @@ class GroupConsumer:
             return
         with self._lock:
             self._ahead.extend(records)
-            self._ahead_bytes += sum(len(each) for each in records if not isinstance(each, UnreadableBatch))
+            self._ahead_bytes += sum(each.size_bytes for each in records)
         if self._arrived is not None:
             self._loop.call_soon_threadsafe(self._notify)
 
@@ -312,7 +312,7 @@ class GroupConsumer:
         for each in committed:
             tried = self._tried.get((each.topic, each.partition))
             records = [] if tried is None else tried.since(each.offset)
-            self._first.extend(records)
+            self._first.extend(map(received, records))
             # A partition without a committed offset follows auto.offset.reset.
             offset = tried.following if tried is not None and records else each.offset
             begins.append(TopicPartition(each.topic, each.partition, offset))

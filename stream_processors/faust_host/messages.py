@@ -48,8 +48,9 @@ class ReceivedMessage:
 
     @property
     def size_bytes(self) -> int:
-        """Size of the value."""
-        return len(self.value or b"")
+        """Size of key, value and headers; anyone may write a message whose key is large, or whose headers are."""
+        headers = sum(len(name) + len(content) for name, content in self.headers.items())
+        return len(self.key or b"") + len(self.value or b"") + headers
 
 
 def received(record: FetchedRecord) -> ReceivedMessage:

@@ -67,7 +67,7 @@ def test_a_member_counts_what_was_deleted_since_its_commit(
             pass
         await consumer.close()
         first = messages[0]
-        return first.offset()  # type: ignore[union-attr]
+        return first.offset
 
     with caplog.at_level(logging.ERROR):
         assert asyncio.run(asyncio.wait_for(read(), 60)) == 7

@@ -28,6 +28,11 @@ def test_runs_keep_the_order_of_each_partition() -> None:
     assert all(len({each.partition for each in run}) == 1 for run in found)
 
 
+def test_key_and_headers_count_as_bytes_of_a_message() -> None:
+    message = ReceivedMessage("frames", 0, 7, 0.0, b"k" * 1_000, b"v" * 100, {"name": b"h" * 10_000})
+    assert message.size_bytes == 11_104
+
+
 class Rebalances:
     """Waits for the assignment."""
 
@@ -60,7 +65,7 @@ def test_messages_gather_while_earlier_ones_wait_and_all_arrive(line: KafkaSetti
         await reader.subscribe([line.frames])
         found: list[int] = []
         while len(found) < 200:
-            found += [received(record).offset for record in (await reader.take()).messages]
+            found += [message.offset for message in (await reader.take()).messages]
         await reader.close()
         return found
 
@@ -70,3 +75,24 @@ def test_messages_gather_while_earlier_ones_wait_and_all_arrive(line: KafkaSetti
     assert producer.flush(20) == 0
     assert asyncio.run(asyncio.wait_for(read(), 60)) == list(range(200))
     assert asked > 5
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("large", ["key", "headers"])
+def test_few_messages_are_read_ahead_whose_bytes_are_not_in_the_value(line: KafkaSettings, large: str) -> None:
+    async def read() -> int:
+        config = {"group.id": line.prefix, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+        reader = GroupConsumer(line, config, Rebalances())
+        await reader.subscribe([line.frames])
+        first = await reader.take()
+        await asyncio.sleep(1.0)  # all that it reads ahead is read by now
+        ahead = await reader.take()
+        await reader.close()
+        return len(first.messages) + len(ahead.messages)
+
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True})
+    for _ in range(60):
+        given = {"key": bytes(300_000)} if large == "key" else {"headers": {"name": bytes(300_000)}}
+        producer.produce(line.frames, b"", partition=0, **given)
+    assert producer.flush(20) == 0
+    assert asyncio.run(asyncio.wait_for(read(), 60)) < 40
