@@ -6,6 +6,7 @@ an ``ABORTED`` decision with the reason. No frame is dropped silently.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -17,6 +18,8 @@ from schemas.records import MICROSECONDS_PER_MS, Frame
 
 #: Cameras whose newest frame is remembered; with more cameras, some overtaken frames are inspected needlessly.
 _CAMERAS = 10_000
+#: Longest key of a message that is remembered as it is, in bytes: above the names of a station and a camera.
+_LONGEST_KEY = 1024
 #: A frame counts as overtaken by a newer one that was read at least this time ago, in seconds.
 _GRACE_S = 0.1
 
@@ -53,6 +56,22 @@ class OverloadPolicy:
         return self.stations.get(station, self.default)
 
 
+#: Partition and key of a camera's messages.
+PartitionedKey = tuple[int, bytes]
+
+
+def partitioned_key(partition: int, key: bytes | None) -> PartitionedKey:
+    """Return what names a camera in tables that outlive its messages: a long key, as anyone may write, as its digest.
+
+    Examples
+    --------
+    >>> partitioned_key(0, b"press/top"), partitioned_key(0, None), len(partitioned_key(0, bytes(16_000_000))[1])
+    ((0, b'press/top'), (0, b''), 64)
+    """
+    key = key or b""
+    return partition, key if len(key) <= _LONGEST_KEY else hashlib.blake2b(key).digest()
+
+
 class LatestOffsets:
     """Newest frame that has been read of each camera, by partition, key and offset.
 
@@ -77,11 +96,11 @@ class LatestOffsets:
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
         self._lock = threading.Lock()
-        self._cameras: OrderedDict[tuple[int, bytes], _Read] = OrderedDict()
+        self._cameras: OrderedDict[PartitionedKey, _Read] = OrderedDict()
 
     def read(self, partition: int, key: bytes | None, offset: int) -> None:
         """Record that a frame has been read from Kafka and waits."""
-        camera, at_s = (partition, key or b""), self._clock_s()
+        camera, at_s = partitioned_key(partition, key), self._clock_s()
         with self._lock:
             known = self._cameras.get(camera)
             if known is None:
@@ -96,7 +115,7 @@ class LatestOffsets:
     def overtaken(self, partition: int, key: bytes | None, offset: int) -> bool:
         """Return True if a newer frame of the camera was read at least `_GRACE_S` ago."""
         with self._lock:
-            known = self._cameras.get((partition, key or b""))
+            known = self._cameras.get(partitioned_key(partition, key))
             return known is not None and known.older > offset
 
 

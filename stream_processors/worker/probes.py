@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-#: Partition and key of a camera's messages.
-ProbeKey = tuple[int, bytes]
+from stream_processors.worker.overload import PartitionedKey
 
 #: Time without an inspected frame after which a camera gets a probe, in seconds.
 PROBE_S = 0.5
@@ -35,15 +34,15 @@ class Probes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._inspected_s: OrderedDict[ProbeKey, float] = OrderedDict()
+        self._inspected_s: OrderedDict[PartitionedKey, float] = OrderedDict()
         self._taken_s = self._next_s = float("-inf")
 
-    def inspected(self, camera: ProbeKey, at_s: float) -> None:
+    def inspected(self, camera: PartitionedKey, at_s: float) -> None:
         """Record that a frame of a camera is inspected at ``at_s`` of a monotonic clock."""
         with self._lock:
             self._note(camera, at_s)
 
-    def take(self, camera: ProbeKey, at_s: float) -> bool:
+    def take(self, camera: PartitionedKey, at_s: float) -> bool:
         """Return True if a frame of a camera must be a probe: it then counts as inspected."""
         with self._lock:
             if at_s < self._next_s or at_s - self._inspected_s.get(camera, float("-inf")) < PROBE_S:
@@ -57,7 +56,7 @@ class Probes:
         with self._lock:
             self._next_s = min(self._next_s, self._taken_s + took_ms / 1000 / SHARE)
 
-    def _note(self, camera: ProbeKey, at_s: float) -> None:
+    def _note(self, camera: PartitionedKey, at_s: float) -> None:
         self._inspected_s[camera] = at_s
         self._inspected_s.move_to_end(camera)
         if len(self._inspected_s) > _MOST_CAMERAS:

@@ -9,8 +9,15 @@ from models import FramePosition
 from schemas.clock import Clock
 from schemas.records import MICROSECONDS_PER_MS, Decision, Frame
 from stream_processors.worker.estimate import FrameKind, Times, capped_ms, kind_of
-from stream_processors.worker.overload import LatestOffsets, Overload, OverloadPolicy, shed_reason
-from stream_processors.worker.probes import ProbeKey, Probes
+from stream_processors.worker.overload import (
+    LatestOffsets,
+    Overload,
+    OverloadPolicy,
+    PartitionedKey,
+    partitioned_key,
+    shed_reason,
+)
+from stream_processors.worker.probes import Probes
 
 #: Most probes in flight. A probe with a broken image never ends, so their number is bounded.
 _MOST_PROBES = 1_000
@@ -48,7 +55,7 @@ class Shedding:
 
         ``overtaken`` is True if a newer frame of its camera waits too.
         """
-        camera, at_s = (source.partition, key or b""), self._clock.monotonic_s()
+        camera, at_s = partitioned_key(source.partition, key), self._clock.monotonic_s()
         now_us = self._clock.utc_us()
         found = shed_reason(
             frame,
@@ -65,7 +72,7 @@ class Shedding:
             return None
         return found
 
-    def _is_probe(self, camera: ProbeKey, offset: int, at_s: float) -> bool:
+    def _is_probe(self, camera: PartitionedKey, offset: int, at_s: float) -> bool:
         key = (camera[0], offset)
         with self._lock:
             if key in self._under_way:  # checked again, after a wait

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -264,6 +265,29 @@ def test_times_of_a_kind_that_is_not_known() -> None:
 def test_the_mode_that_a_key_names(key: bytes | None, mode: str) -> None:
     policy = OverloadPolicy(stations={"press": Overload.NEWEST})
     assert Shedding(policy, ManualClock()).mode_of_key(key) == mode
+
+
+def test_what_is_remembered_of_long_keys_is_small() -> None:
+    """Read messages whose keys have a megabyte each: anyone may write them, and their cameras are remembered."""
+    shedding = Shedding(OverloadPolicy(Overload.NEWEST), clock := ManualClock(utc_us=10**15))
+    tracemalloc.start()
+    try:
+        for number in range(30):
+            key = number.to_bytes(2, "big") * 500_000
+            for offset in (2 * number, 2 * number + 1):
+                shedding.newest.read(0, key, offset)
+                clock.advance(1)
+            shedding.newest.read(0, key, 1_000)
+            source = FramePosition("frames", 0, 2 * number, clock.utc_us())
+            frame = make_frame(number, captured_at_us=clock.utc_us())
+            shed = shedding.shed_reason(frame, key, source)
+            assert shed is not None
+            assert shed[0] == "overtaken"
+            assert shedding.shed_reason(frame, key, replace(source, offset=2_000)) is None
+        del key
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.lists(st.none() | st.integers(0, 4) | st.just("take") | st.just("back"), max_size=80))
