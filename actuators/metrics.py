@@ -9,11 +9,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from actuators.actuator import InstructionReason
-from actuators.counts import GateState, GateStats
+from actuators.counts import ACTION_COUNTS, REASON_COUNTS, GateState, GateStats
 from actuators.drift_watch import DriftStats
 from actuators.lateness import BOUNDS_MS, Lateness
 
-_ACTIONS = ("accepted", "rejected", "review")
 #: Reasons by name in the metric ``inspection_gate_unused_decisions``, with the fields of the tracker's counts.
 _DECISIONS = {
     "late": "late",
@@ -23,17 +22,6 @@ _DECISIONS = {
     "unknown_part": "unknown",
     "simulated": "refused_simulated",
     "not_completed": "refused_invalid",
-}
-_WHY_FIELDS = {
-    InstructionReason.DECIDED: "decided",
-    InstructionReason.DRIFT_REVIEW: "drift_review",
-    InstructionReason.CONFLICT: "conflict_parts",
-    InstructionReason.FAILSAFE_MISSING: "failsafe_missing",
-    InstructionReason.FAILSAFE_LATE: "failsafe_late",
-    InstructionReason.FAILSAFE_FAULT: "failsafe_fault",
-    InstructionReason.FAILSAFE_PASSED: "failsafe_passed",
-    InstructionReason.SEVERAL_VIEWS: "several_views",
-    InstructionReason.BELT_STOPPED: "belt_stopped",
 }
 
 
@@ -68,8 +56,8 @@ class GateMetrics(Collector):
         stats = self._stats()
         parts, consumer = stats.tracker, stats.consumer
         numbers = parts.as_dict()
-        yield _counts("parts", "Parts acted on, by why", "why", {why: numbers[f] for why, f in _WHY_FIELDS.items()})
-        yield _counts("actions", "Parts acted on, by action", "action", {a: numbers[a] for a in _ACTIONS})
+        yield _counts("parts", "Parts acted on, by why", "why", {why: numbers[f] for why, f in REASON_COUNTS.items()})
+        yield _counts("actions", "Parts acted on, by action", "action", {a: numbers[a] for a in ACTION_COUNTS.values()})
         refused = {name: numbers[field] for name, field in _DECISIONS.items()}
         refused |= {"unreadable": consumer.undecodable, "old": consumer.skipped_old}
         refused |= {"untrusted": consumer.untrusted}
