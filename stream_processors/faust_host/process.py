@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,10 @@ _BEAT_S = 0.5
 _STUCK_S = 10.0
 #: Interval between two calls of ``settle`` while an app stops, in seconds.
 _SETTLE_S = 0.1
+#: Time after the beginning of a stop from which on a failed ``settle`` ends the process, in seconds.
+_UNSETTLED_S = 20.0
+#: Exit status if Kafka does not take what is held (BSD's EX_IOERR).
+EXIT_UNSETTLED = 74
 
 
 class _App(faust.App):
@@ -103,7 +108,7 @@ async def run_process(
         Called when the app runs, with a function that returns its partitions (None during a rebalance).
     settle
         Acks the messages in flight. Called repeatedly while the app stops: Faust waits for every message that it has
-        handed out, and its timers have ended by then.
+        handed out, and its timers have ended by then. If it still fails after 20 s, the process ends with status 74.
     trouble
         Called for /health, in another thread; returns the fault of the work in one line, or None.
 
@@ -155,7 +160,7 @@ async def _run(
         log.info("stopping: finishing what is held")
         if watcher is not None:
             watcher.stop()
-        settling = None if settle is None or app.crashed else asyncio.ensure_future(_settle(settle))
+        settling = None if settle is None or app.crashed else asyncio.ensure_future(_settle(settle, _end_unsettled))
         await app.stop()
         if settling is not None:
             settling.cancel()
@@ -186,13 +191,24 @@ class LoopMonitor:
         return f"the event loop has been stuck for {silent_s:.0f} s" if silent_s > _STUCK_S else None
 
 
-async def _settle(settle: Callable[[], Awaitable[None]]) -> None:
+async def _settle(settle: Callable[[], Awaitable[None]], end: Callable[[Exception], object]) -> None:
+    began_s = time.monotonic()
     while True:
         try:
             await settle()
-        except Exception:
+        except Exception as error:
+            if time.monotonic() - began_s >= _UNSETTLED_S:
+                end(error)
+                return
             log.exception("what is held cannot be settled")
         await asyncio.sleep(_SETTLE_S)
+
+
+def _end_unsettled(error: Exception) -> None:
+    # Faust would wait for these messages for as long as Kafka is away.
+    log.critical("ending without what is held, which is not committed and is read again at the next start: %s", error)
+    logging.shutdown()
+    os._exit(EXIT_UNSETTLED)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -128,7 +128,7 @@ def make_watch_app(
     async def snapshot() -> None:
         await watching.flush()
 
-    return app, watching.flush
+    return app, watching.settle
 
 
 class _Watching:
@@ -233,15 +233,21 @@ class _Watching:
         self._metrics.events.labels(event.drift_type.value, event.state.value).inc()
         self._notifier.notify(event)
 
-    async def flush(self) -> None:
-        """Publish the snapshots, then ack the messages in them (steps 2 and 3)."""
+    async def flush(self) -> bool:
+        """Publish the snapshots, then ack the messages in them (steps 2 and 3); return False if no snapshot may be."""
         async with self._lock:
             if self._is_torn:
-                return
+                return False
             await self._snapshot()
             waiting_events, self._waiting_events, self.waiting_count = self._waiting_events, [], 0
             for event in waiting_events:
                 event.ack()
+            return True
+
+    async def settle(self) -> None:
+        """Flush, or raise an error: the process is stopping, and nothing else tells that it cannot end in order."""
+        if not await self.flush():
+            raise RuntimeError("an event was not published")
 
     async def _snapshot(self) -> None:
         loop, writes, removals = asyncio.get_running_loop(), [], self._removals

@@ -114,6 +114,19 @@ def test_neither_cameras_with_long_names_nor_lines_about_them_pile_up(caplog: py
     assert len(caplog.records) <= 20
 
 
+def test_what_an_unpublished_event_tears_cannot_be_settled():
+    watching, _ = make_watching(WatchSettings())
+
+    async def settle() -> None:
+        await watching.settle()
+        watching._is_torn = True
+        await watching.flush()
+        await watching.settle()
+
+    with pytest.raises(RuntimeError, match="an event was not published"):
+        asyncio.run(settle())
+
+
 def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
     """As Faust hands them over; the state topic has nothing."""
     watching, codec = make_watching(WatchSettings(max_cameras=1))
