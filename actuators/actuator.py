@@ -121,7 +121,10 @@ class Actuator(Protocol):
         ...
 
     def close(self) -> None:
-        """Put the hardware into its safe position and close it. Idempotent; may be called without `open`."""
+        """Put the hardware into its safe position and close it.
+
+        Idempotent; may be called without `open`, and is called after an `open` that failed.
+        """
         ...
 
 

@@ -128,6 +128,7 @@ class GateRunner:
         InspectionError
             If one of them cannot be opened; all are closed again.
         """
+        is_actuator_open = False
         try:
             self._line.open()
             if self._acted is not None:
@@ -136,9 +137,10 @@ class GateRunner:
             # Before the first part: a gate that starts again knows what drifts. This waits for a while, never raises.
             self._drift.open()
             self._consumer.open()
+            is_actuator_open = True  # also if it fails: its outputs may be on by then
             self._actuator.open()
         except BaseException:
-            self._close_all(is_actuator_open=False)
+            self._close_all(is_actuator_open=is_actuator_open)
             raise
         self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
         self._thread.start()
@@ -312,17 +314,20 @@ class GateRunner:
             self._close_all(is_actuator_open=True)
 
     def _close_all(self, *, is_actuator_open: bool) -> None:
-        # The actuator first: it takes its safe position even if other parts fail to close.
-        try:
-            if is_actuator_open:
-                self._actuator.close()
-        except Exception:
-            log.exception("the actuator cannot be closed")
-        if self._acted is not None:
-            self._acted.close()
-        self._consumer.close()
-        self._line.close()
-        self._drift.close()
+        # The actuator first: it takes its safe position even if other parts fail to close. So do the others.
+        parts = {
+            "actuator": self._actuator.close if is_actuator_open else None,
+            "record of acts": None if self._acted is None else self._acted.close,
+            "consumer": self._consumer.close,
+            "state": self._line.close,
+            "drift watch": self._drift.close,
+        }
+        for name, close in parts.items():
+            try:
+                if close is not None:
+                    close()
+            except Exception:
+                log.exception("the %s cannot be closed", name)
 
     def _run_once(self) -> bool:
         """Act on the parts at the gate, then wait for a decision or the next arrival; return False when all is done."""

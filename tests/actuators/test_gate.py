@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from actuators import GateError, GateRunner, GateSettings
+from actuators.fault_reset import standing
 from actuators.testing import ListDecisions, RecordingActuator
 from schemas import Action
 from schemas.errors import SettingsError
@@ -109,6 +111,37 @@ def test_an_actuator_that_does_not_open_leaves_nothing_open() -> None:
     with pytest.raises(SettingsError, match="no such pin"):
         GateRunner(source, recorder).start()
     assert not source.ready
+
+
+@pytest.mark.parametrize(("broken", "is_closed"), [("actuator", True), ("consumer", False)])
+def test_a_driver_that_fails_to_open_goes_to_its_safe_position(broken: str, is_closed: bool) -> None:
+    """Fail while the hardware is opened, and before: hardware that was not touched is left alone."""
+    source, recorder = ListDecisions(), RecordingActuator()
+    closed: list[str] = []
+
+    def fail() -> None:
+        raise SettingsError("no answer")
+
+    (recorder if broken == "actuator" else source).open = fail  # type: ignore[method-assign]
+    recorder.close = lambda: closed.append("actuator")  # type: ignore[method-assign]
+    with pytest.raises(SettingsError, match="no answer"):
+        GateRunner(source, recorder).start()
+    assert bool(closed) is is_closed
+
+
+def test_what_fails_to_close_leaves_nothing_else_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise OSError("no answer")
+
+    source = ListDecisions()
+    gate = GateRunner(source, RecordingActuator(), GateSettings(belt_ms=20, fault_after=1), state_dir=tmp_path)
+    gate.start()
+    gate.expect_frame(make_frame("p1", captured_at_us=now_us()))
+    source.close = fail  # type: ignore[method-assign]
+    gate.stop()
+    assert not standing(tmp_path).is_gate_running
+    assert standing(tmp_path).fault is not None
+    assert "the consumer cannot be closed" in caplog.text
 
 
 def test_failsafes_in_a_row_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
