@@ -169,7 +169,8 @@ class _Runner(threading.Thread):
             )
         except Exception as error:  # noqa: BLE001 - code of a plug-in; the other cameras must go on
             text = str(error) if isinstance(error, InspectionError) else f"{type(error).__name__}: {error}"
-            self._error = masked_text(text.splitlines()[0], *_addresses(job.address), *job.options)
+            first = (text.splitlines() or [type(error).__name__])[0]
+            self._error = masked_text(first, *_addresses(job.address), *job.options)
             _log.error("camera %s ended after %d captures: %s", job.name, self._captured, self._error)
             if not job.address:
                 _log.debug("camera %s", job.name, exc_info=error)

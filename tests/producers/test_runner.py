@@ -14,6 +14,7 @@ from producers.pacing import Pacer
 from producers.runner import CameraJob, run_camera, run_cameras
 from producers.testing import ListCamera
 from schemas.clock import ManualClock
+from schemas.errors import PluginError
 
 
 class Shelf(list[Capture]):
@@ -89,6 +90,11 @@ def test_a_camera_that_raises_or_hangs_stalls_no_other(caplog: pytest.LogCapture
     assert bad.calls == ["open", "close"]
     # A busy machine also misses slots of the good camera, which is a warning.
     assert [record.levelname for record in caplog.records if record.levelname != "WARNING"] == ["ERROR"]
+
+
+def test_an_error_without_a_text_is_an_error() -> None:
+    [report] = run_cameras([CameraJob("bad", ListCamera([], error=PluginError("")), Shelf())])
+    assert (report.ok, report.error) == (False, "PluginError")
 
 
 def test_slots_missed_because_publishing_took_long_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
