@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from actuators.belt_file import CHECK_INTERVAL_S, BeltFile
+from actuators.suspension import suspended_s
 from actuators.tracker import PartTracker
 from schemas.clock import Clock
 
@@ -16,13 +16,6 @@ log = logging.getLogger(__name__)
 
 #: If the machine was suspended for longer than this, in seconds, the gate cannot know where the parts on the belt are.
 _SUSPENDED_S = 0.5
-
-
-def suspended_s() -> float:
-    """Return how long this machine has been suspended since it was started, in seconds; 0.0 if unknown."""
-    if not hasattr(time, "CLOCK_BOOTTIME"):
-        return 0.0
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class BeltWatch:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from actuators.suspension import suspended_s
 from schemas.clock import Clock
 
 #: If the offset between the two clocks changes by more than this, in µs, then somebody has set the wall clock.
@@ -14,12 +17,15 @@ class StalenessFilter:
     The age of a capture needs the wall clock. There are two readings of it: the wall clock now, and the wall clock at
     the start plus the monotonic time since. The younger age counts. If the clock is set forward or back by an hour,
     nothing that was captured just now looks like history. (A capture that is let through wrongly finds no part waiting
-    for it at a gate.)
+    for it at a gate.) The monotonic time stands still while the machine is suspended, and that time is added: what was
+    captured meanwhile is history.
 
     Parameters
     ----------
     max_age_s
         Captures that are older than this, in seconds, are history.
+    suspension_s
+        Function that returns the time for which the machine was suspended; see `actuators.suspension.suspended_s`.
 
     Examples
     --------
@@ -31,15 +37,19 @@ class StalenessFilter:
     (False, True)
     """
 
-    def __init__(self, max_age_s: float, clock: Clock) -> None:
+    def __init__(self, max_age_s: float, clock: Clock, suspension_s: Callable[[], float] = suspended_s) -> None:
         self._max_age_us = max_age_s * 1e6
         self._clock = clock
-        self._offset_us = clock.utc_us() - clock.monotonic_s() * 1e6
+        self._suspension_s = suspension_s
+        self._offset_us = clock.utc_us() - self._running_us()
 
     def is_old(self, captured_at_us: int) -> bool:
         """Return True if a capture at that moment (UTC µs) is history."""
-        now_us = min(self._clock.utc_us(), self._offset_us + self._clock.monotonic_s() * 1e6)
+        now_us = min(self._clock.utc_us(), self._offset_us + self._running_us())
         return now_us - captured_at_us > self._max_age_us
+
+    def _running_us(self) -> float:
+        return (self._clock.monotonic_s() + self._suspension_s()) * 1e6
 
 
 class CaptureAgeEstimator:

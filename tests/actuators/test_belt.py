@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 from actuators import GateSettings, Instruction, InstructionReason, PartTracker
 from actuators.acted_log import ActedLog
-from actuators.belt import BeltWatch, suspended_s
+from actuators.belt import BeltWatch
 from actuators.belt_file import BeltFile
 from actuators.metrics import GateMetrics
+from actuators.staleness import StalenessFilter
+from actuators.suspension import suspended_s
 from infra.cli.root import app
 from schemas import Action
 from schemas.clock import ManualClock
@@ -279,6 +281,17 @@ def test_a_machine_that_was_suspended_knows_no_position(caplog: pytest.LogCaptur
     tracker.offer(make_decision("p2"))
     watch.check()
     assert [i.reason for i in tracker.due(2)] == [InstructionReason.DECIDED]
+
+
+def test_what_was_captured_while_the_machine_was_suspended_is_history() -> None:
+    """Suspend the machine for eight hours: what came into the topics meanwhile must neither trigger nor act."""
+    clock, slept = ManualClock(utc_us=10**15), [100.0]
+    age = StalenessFilter(10, clock, lambda: slept[0])
+    clock.jump_utc(8 * 3600)
+    slept[0] += 8 * 3600
+    assert [age.is_old(clock.utc_us() - seconds * 10**6) for seconds in (7 * 3600, 11, 9)] == [True, True, False]
+    clock.jump_utc(3600)  # somebody sets the clock: nothing of that is history
+    assert not age.is_old(clock.utc_us() - 3609 * 10**6)
 
 
 def test_time_asleep_is_that_of_the_machine() -> None:
