@@ -50,6 +50,8 @@ class ChainPoint:
         return -1 <= self.offset < at and len(self.sha256) == 64 and not set(self.sha256) - set("0123456789abcdef")
 
 
+#: Events between the newest one that a writer has seen and its own event, at most: others write meanwhile.
+_RECENT = 256
 #: Point before the first event.
 START = ChainPoint(-1, bytes(32).hex())
 
@@ -111,6 +113,8 @@ class ChainCheck:
         self._head: ChainPoint | None = None
         self._newest: int | None = None
         self._confirmed_to = -1
+        #: Offsets that are reported as changed.
+        self._reported: set[int] = set()
 
     @property
     def head(self) -> ChainPoint | None:
@@ -149,12 +153,14 @@ class ChainCheck:
             self.breaks.append(Break("false-claim", offset, offset, offset))
             return
         known = self._points.get(claim.offset)
-        is_told = any(each.kind == "changed" and each.first <= claim.offset <= each.last for each in self.breaks)
-        if known != claim and is_told:
+        if known != claim and claim.offset in self._reported:
             return  # a writer that had missed the newest events states a point in the same stretch
         if known is not None and known != claim:
-            first = min(self._confirmed_to + 1, claim.offset)
-            self.breaks.append(Break("changed", max(first, 0), max(claim.offset, 0), offset))
+            first, last = max(min(self._confirmed_to + 1, claim.offset), 0), max(claim.offset, 0)
+            self.breaks.append(Break("changed", first, last, offset))
+            self._reported.update(range(first, last + 1))
+            if claim.offset < offset - _RECENT:
+                return  # no writer states so old a point; following each such claim would take for ever
         if known is None and self._head is not None and self._head.offset >= claim.offset:
             return  # about events that have gone with their retention
         if known != claim:

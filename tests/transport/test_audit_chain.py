@@ -128,3 +128,20 @@ def test_a_head_that_was_noted_shows_a_log_that_was_written_anew() -> None:
     anew = [(offset, value + b"!", claim) for offset, value, claim in write(5)]
     assert check(write(15)).point(noted.offset) == noted
     assert check(anew).point(noted.offset) != noted
+
+
+def test_a_flood_of_forged_events_takes_no_longer_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forge events that state old points, each another one; a reader must not follow the chain from each."""
+    follow, steps = ChainPoint.then, []
+
+    def counted(point: ChainPoint, value_sha256: bytes) -> ChainPoint:
+        steps.append(point.offset)
+        return follow(point, value_sha256)
+
+    rows = write(1_000)
+    forged = [(1_000 + number, b"forged", ChainPoint(number, "0" * 64)) for number in range(700)]
+    monkeypatch.setattr(ChainPoint, "then", counted)
+    found = check([*rows, *forged])
+    assert len(found.breaks) == 700
+    assert len(steps) < 3_000
+    assert found.point(999) == end_of_chain(rows)
