@@ -141,16 +141,17 @@ class TrainingResult:
     @property
     def warnings(self) -> list[str]:
         """Lines that say why the model may be no good, and what would help."""
-        lines = [
-            f"{count} image{'' if count == 1 else 's'}, {kind}: {text}"
-            for kind, (count, text) in sorted(self.survey.remarks.items())
-        ]
-        lines += [f"{remark.text}; {self._remedy}" for remark in self._shrinking]
+        lines = []
         if self.best.quality < _LEAST_QUALITY:
             lines.append(
                 f"does hardly better than chance (AUROC {self.best.quality:.2f} on synthetic defects): do not use this "
                 f"model; {self._remedy}"
             )
+        lines += [
+            f"{count} image{'' if count == 1 else 's'}, {kind}: {text}"
+            for kind, (count, text) in sorted(self.survey.remarks.items())
+        ]
+        lines += [f"{remark.text}; {self._remedy}" for remark in self._shrinking]
         for size in sorted({result.size for result in self.best.synthetic}, reverse=True):
             found = float(np.mean([result.found for result in self.best.synthetic if result.size == size]))
             if found < _LEAST_FOUND:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,7 +46,8 @@ def result_of(fit: AnomalyFit) -> TrainingResult:
     )  # fmt: skip
     best: Any = SimpleNamespace(fit=fit, extractor=SimpleNamespace(spec=spec), synthetic=[], quality=1.0, image_ms=1.0)
     paths = [Path()] * len(fit.scores)
-    return TrainingResult(best, [best], [], Survey(len(paths)), Path(), paths, np.arange(5), "order")
+    survey = Survey(len(paths), sizes=Counter({(32, 32): len(paths)}))
+    return TrainingResult(best, [best], [], survey, Path(), paths, np.arange(5), "order")
 
 
 def decided(scores: NDArray[np.float64], manifest: Manifest) -> int:
