@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 
-#: Half-open intervals of offsets by partition; `merged` makes them ascending and disjoint.
-OffsetRanges = Mapping[int, tuple[tuple[int, int], ...]]
+#: Half-open intervals; `merged` makes them ascending and disjoint.
+Spans = tuple[tuple[int, int], ...]
+#: Intervals of offsets by partition. All functions here take time in proportion to the number of intervals.
+OffsetRanges = Mapping[int, Spans]
 
 
 def merged(intervals: Iterable[tuple[int, int]], *, gap: int = 0) -> tuple[tuple[int, int], ...]:
@@ -35,13 +38,22 @@ def intersect(one: OffsetRanges, other: OffsetRanges) -> OffsetRanges:
     >>> intersect({0: ((0, 10),), 1: ((0, 5),)}, {0: ((2, 4), (8, 20))})
     {0: ((2, 4), (8, 10))}
     """
-    both = {
-        number: merged(
-            (max(a, c), min(b, d)) for a, b in intervals for c, d in other.get(number, ()) if max(a, c) < min(b, d)
-        )
-        for number, intervals in one.items()
-    }
-    return {number: intervals for number, intervals in both.items() if intervals}
+    both = {number: _common(merged(spans), merged(other.get(number, ()))) for number, spans in one.items()}
+    return {number: spans for number, spans in both.items() if spans}
+
+
+def _common(one: Spans, other: Spans) -> Spans:
+    found = []
+    at = other_at = 0
+    while at < len(one) and other_at < len(other):
+        (begin, end), (other_begin, other_end) = one[at], other[other_at]
+        if max(begin, other_begin) < min(end, other_end):
+            found.append((max(begin, other_begin), min(end, other_end)))
+        if end < other_end:
+            at += 1
+        else:
+            other_at += 1
+    return merged(found)
 
 
 def subtract(one: OffsetRanges, other: OffsetRanges) -> OffsetRanges:
@@ -58,9 +70,7 @@ def subtract(one: OffsetRanges, other: OffsetRanges) -> OffsetRanges:
         taken = merged(other.get(number, ()))
         for begin, end in merged(intervals):
             at = begin
-            for low, high in taken:
-                if high <= at or low >= end:
-                    continue
+            for low, high in within(taken, begin, end):
                 if low > at:
                     rest.append((at, low))
                 at = high
@@ -69,6 +79,19 @@ def subtract(one: OffsetRanges, other: OffsetRanges) -> OffsetRanges:
         if rest:
             left[number] = tuple(rest)
     return left
+
+
+def within(spans: Spans, begin: int, end: int) -> Spans:
+    """Return the parts of merged intervals that are between two offsets.
+
+    Examples
+    --------
+    >>> within(((0, 2), (4, 8), (9, 12)), 5, 10)
+    ((5, 8), (9, 10))
+    """
+    first = bisect_right(spans, begin, key=lambda span: span[1])
+    last = bisect_left(spans, end, key=lambda span: span[0])
+    return tuple((max(low, begin), min(high, end)) for low, high in spans[first:last])
 
 
 def total(ranges: OffsetRanges) -> int:
@@ -83,11 +106,11 @@ def total(ranges: OffsetRanges) -> int:
 
 
 def holds(ranges: OffsetRanges, partition: int, offset: int) -> bool:
-    """Return True if the ranges contain an offset.
+    """Return True if merged ranges contain an offset.
 
     Examples
     --------
     >>> holds({0: ((0, 2), (4, 8))}, 0, 3), holds({0: ((0, 2), (4, 8))}, 0, 4)
     (False, True)
     """
-    return any(begin <= offset < end for begin, end in ranges.get(partition, ()))
+    return bool(within(ranges.get(partition, ()), offset, offset + 1))

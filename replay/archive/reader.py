@@ -17,7 +17,7 @@ from replay.archive.index import Index
 from replay.archive.store import ArchiveStore
 from replay.avro_file import MAX_BLOCK_BYTES
 from schemas.codec import Codec
-from transport.offset_ranges import OffsetRanges, intersect, merged, total
+from transport.offset_ranges import OffsetRanges, intersect, merged, total, within
 from transport.stored_message import R, StoredMessage
 from transport.topic_ranges import OnProgress, TimeRange
 
@@ -194,7 +194,7 @@ class Archive:
                 self.files_opened += 1
                 header = read_header(self._store, file)
             for stored in read_segment(self._store, file, header, number, record, self._codec):
-                if any(begin <= stored.position.offset < end for begin, end in wanted.spans):
+                if within(wanted.spans, stored.position.offset, stored.position.offset + 1):
                     yield stored
 
 
@@ -269,7 +269,7 @@ def _inside(file: DataFile, piece: Piece, spans: tuple[tuple[int, int], ...]) ->
     begin, end = max(piece.begin, file.first_offset), min(piece.end, file.last_offset + 1)
     if begin >= end:
         return ()
-    return merged((max(a, begin), min(b, end)) for a, b in spans if a < end and b > begin)
+    return within(spans, begin, end)
 
 
 def _may_hold(file: DataFile, cameras: Collection[str], lots: Collection[str]) -> bool:

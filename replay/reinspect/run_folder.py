@@ -31,7 +31,7 @@ from replay.reinspect.rows import frame_of, parsed_row_schema
 from replay.reinspect.summary import Summary
 from schemas.errors import CodecError, InspectionError, SettingsError
 from schemas.private_files import lock_private, sync_folder
-from transport.offset_ranges import OffsetRanges
+from transport.offset_ranges import OffsetRanges, merged
 
 FORMAT = 1
 _RUN, _FINISHED, _LOCK = "run.json", "finished.json", ".lock"
@@ -308,7 +308,7 @@ def _plan_of(values: dict[str, Any]) -> Plan:
         Selection.from_json(values["meant"]),
         str(values["topic"]),
         {
-            int(number): tuple((int(begin), int(end)) for begin, end in spans)
+            int(number): merged((int(begin), int(end)) for begin, end in spans)
             for number, spans in values["ranges"].items()
         },
         variants,
