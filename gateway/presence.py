@@ -26,12 +26,15 @@ class Presence:
         self._receive = receive
         self._waits: set[asyncio.Future[Any]] = set()
         self._watch: asyncio.Task[None] | None = None
+        self._has_left = False
 
     @contextmanager
     def ends(self, wait: asyncio.Future[Any]) -> Iterator[None]:
-        """End a wait with ClientDisconnect if the client hangs up within the block."""
+        """End a wait with ClientDisconnect if the client hangs up within the block, or has done so before."""
         self._waits.add(wait)
-        if self._watch is None:
+        if self._has_left:
+            wait.set_exception(ClientDisconnect())
+        elif self._watch is None:
             self._watch = asyncio.create_task(self._end_waits())
         try:
             yield
@@ -44,6 +47,7 @@ class Presence:
     async def _end_waits(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._has_left = True
         for wait in self._waits:
             if not wait.done():
                 wait.set_exception(ClientDisconnect())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import socket
@@ -11,10 +12,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 from gateway.bodies import BodyMemory
 from gateway.clients import token_hash
 from gateway.load import Load
+from gateway.presence import Presence
 from gateway.problems import Problem
 from infra.broker import LocalBroker
 from schemas import KafkaSettings
@@ -37,6 +41,24 @@ def narrow(kafka: KafkaSettings) -> Iterator[RunningGateway]:
     """Gateway with two places."""
     with running_gateway(kafka, instance="narrow", waiting=2, worker_silent_s=1000.0) as running:
         yield running
+
+
+def test_a_wait_that_begins_after_the_hang_up_ends_at_once() -> None:
+    """The images of a batch do not begin to wait at the same time."""
+
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def waits() -> None:
+        presence = Presence(gone)
+        first, second = (asyncio.get_running_loop().create_future() for _ in range(2))
+        with presence.ends(first):
+            with pytest.raises(ClientDisconnect):
+                await asyncio.wait_for(first, 5)
+            with presence.ends(second), pytest.raises(ClientDisconnect):
+                await asyncio.wait_for(second, 5)
+
+    asyncio.run(waits())
 
 
 def _post(path: str, body: bytes, content_type: str) -> bytes:
