@@ -127,7 +127,7 @@ def reconcile(
     last = max(seen, default=-1)
     if open_end:
         last = max(last, known.captured - 1, max(waiting_sequences, default=-1))
-    gaps = last - first + 1 - len(seen) - sum(first < number < last for number in elsewhere - seen)
+    gaps = last - first + 1 - len(seen) - sum(first <= number <= last for number in elsewhere - seen)
     waiting = sum(first <= number <= last for number in waiting_sequences)
     is_settled = whole and open_end
     drops = known.lost if is_settled else min(known.lost, gaps)

@@ -77,6 +77,9 @@ def test_a_part_of_a_start_is_judged_by_what_is_in_it() -> None:
     assert reconcile({40, 41}, edge, whole=False, open_end=False) == StartCounts(2, 0, 0, 0, 0, 0)
     assert reconcile({40, 43}, edge, whole=False, open_end=False) == StartCounts(4, 2, 2, 0, 0, 0)
     assert reconcile({40, 43}, None, whole=False, elsewhere={41}).unexplained_gaps == 1
+    # The newest frame went out live before the range, and the spool of the older ones within it.
+    edge = EdgeStart(camera="s/c", started_at_us=1, reported=True, captured=5)
+    assert reconcile({1, 2, 3}, edge, whole=False, elsewhere={4}).unexplained_gaps == 0
     # Cut at the begin, read to the end: what is missing there is missing.
     assert reconcile({40, 41}, report(100), whole=False).unexplained_gaps == 58
     assert reconcile(set(), edge, whole=False) == StartCounts(0, 0, 0, 0, 0, 0)
