@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,33 @@ def test_time_line_by_hand() -> None:
         ("e1", 11, False), ("e4", 39, True),
     ]  # fmt: skip
     assert (line.episodes[0].cause, line.episodes[0].kind) == ("saturated", "SUDDEN")
+
+
+def test_a_time_line_of_many_episodes_is_quick_and_counts_as_by_hand() -> None:
+    count, chance = 60_000, np.random.default_rng(5)
+    captured = BEGIN_US + chance.integers(0, 10**10, count)
+    camera = chance.choice(["s/c", "s/d", "s/e"], count)
+    table = make_table(
+        count, captured_at_us=captured, camera=camera.tolist(), recorded__score=chance.random(count),
+        **labels(chance.integers(-1, 2, count)),
+    )  # fmt: skip
+    view = decider_view(table)
+    spans = {
+        f"e{number}": (f"s/{'cde'[number % 3]}", BEGIN_US + number * 10**6, BEGIN_US + number * 10**6 + length)
+        for number, length in enumerate(chance.integers(0, 10**9, 2_000).tolist())
+    }
+    events = [event for name, span in spans.items() for event in episode(name, *span)]
+    episodes = list(build_episodes(events))
+    began = time.process_time()
+    line = time_line_of(view, episodes)
+    assert time.process_time() - began < 2
+    assert line is not None
+    assert len(line.episodes) == 2_000
+    for mark in line.episodes[::50]:
+        name, first, last = spans[mark.episode_id]
+        within = (camera == name) & (captured >= first) & (captured <= last)
+        assert (mark.parts, mark.labelled) == (within.sum(), (within & view.labelled).sum())
+        assert (mark.escapes, mark.overkill) == ((within & view.is_escape).sum(), (within & view.is_overkill).sum())
 
 
 @pytest.mark.parametrize("span", [0, 1, 239 * 1_000_000, 3600 * 10**6, 86_400 * 10**6, 40 * 365 * 86_400 * 10**6])
