@@ -91,7 +91,9 @@ class Thinning:
             if last == last:
                 moments[2] = cov + weight * ((score - centre) * (last - centre) - cov)
             moments[3] = score
-            if self._seen == _OWN_MEAN_FROM:  # moments about the reference become moments about the mean
+        if self._seen == _OWN_MEAN_FROM:
+            # Moments about the reference become moments about the mean, also of a signal that this frame lacks.
+            for moments in self._moments.values():
                 moments[1] -= moments[0] ** 2
                 moments[2] -= moments[0] ** 2
 
