@@ -46,7 +46,7 @@ class ConceptMonitor:
     state_decisions
         Most decisions in a state, see `state`.
     path
-        Place of the decisions, see `Store`.
+        Place of the decisions, see `OutcomeStore`.
     clock
         Clock that tells which times are in the future; None: the machine's clock.
     """

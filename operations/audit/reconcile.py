@@ -46,7 +46,7 @@ class EdgeStart:
 
 @dataclass(frozen=True, slots=True)
 class StartCounts:
-    """Captured and missing frames of a start, and how the edge explains them, as in `CameraAudit`."""
+    """Captured and missing frames of a start, and how the edge explains them, as in `CameraCounts`."""
 
     captured: int
     gaps: int

@@ -48,7 +48,8 @@ def export_coco(
     path
         Folder that does not exist yet, or is empty.
     frames
-        Frames with decisions, as `Stretch.frames` yields them; pass the decisions of another model to write its boxes.
+        Frames with decisions, as `ResolvedSelection.frames` yields them. Pass the decisions of another model to write
+        its boxes.
     boxes
         True to write the defects of the decisions, with their scores, for a person to correct. They are the output of a
         model, never the truth.

@@ -46,7 +46,7 @@ def export_folder(
     path
         Folder that does not exist yet, or is empty.
     frames
-        Frames with decisions, as `Stretch.frames` yields them.
+        Frames with decisions, as `ResolvedSelection.frames` yields them.
 
     Raises
     ------

@@ -58,13 +58,13 @@ class Plan:
     selection
         Selection as requested.
     effective_selection
-        The same selection, with the camera and the times of an episode filled in by `Stretch`.
+        The same selection, with the camera and the times of an episode filled in by `ResolvedSelection`.
     topic
         Name of the frames topic.
     ranges
         Offsets that contain the selected frames, fixed when the run began.
     variants
-        Variants as `Loaded.described` returns them.
+        Variants as `LoadedVariant.described` returns them.
     versions
         Versions of the packages that affect the last bit of a score.
     """

@@ -20,9 +20,9 @@ class DataQuality:
     Parameters
     ----------
     labels
-        Counts of the labels that were read (`Truths.counts`).
+        Counts of the labels that were read (`LabelIndex.counts`).
     labels_waiting
-        Number of labelled frames and parts that are not in this stretch (`Truths.waiting`).
+        Number of labelled frames and parts that are not in this stretch (`LabelIndex.waiting`).
     unreadable
         Number of messages that are not a valid frame or decision.
     reproduced, not_reproduced
