@@ -107,10 +107,11 @@ class Audit:
         if start in self._sequences and frame.sequence not in self._sequences[start]:
             self._elsewhere[start].add(frame.sequence)
 
-    @property
-    def missing(self) -> int:
-        """Number of sequence numbers missing so far, whatever the edge reports about them."""
-        return sum(self._reconcile(start, None).gaps for start in self._sequences)
+    def missing(self, edge: Iterable[EdgeStart] = ()) -> int:
+        """Return the number of sequence numbers missing so far, also those that the edge explains."""
+        known = merge(edge)
+        self._assign(known)
+        return sum(self._reconcile(start, known.get(start)).gaps for start in self._sequences)
 
     def unreadable_frame(self, position: AnswerPosition) -> None:
         """Enter a message of the frames topic that is not a valid frame: it needs a dead letter."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from operations.audit.accounts import Audit
+from operations.audit.reconcile import EdgeStart
 from replay.past.source import Source
 from schemas.errors import CodecError
 from schemas.origin_headers import group_name
@@ -27,6 +28,7 @@ def audit_topics(
     camera: str | None = None,
     look_around_us: int = LOOK_AROUND_US,
     without_frames: bool = False,
+    edge: Collection[EdgeStart] = (),
     on_progress: OnStageProgress = lambda topic, done, total: None,
 ) -> Audit:
     """Read the frames of a range, and all their answers up to now.
@@ -46,6 +48,8 @@ def audit_topics(
     without_frames
         Where the frames are not to be had, as at the centre of several lines: a frame counts if a decision is about it,
         and other frames are missing sequence numbers.
+    edge
+        Facts from edge reports and spools: the edge may have captured frames after the newest one of the range.
     on_progress
         Called with the topic, messages read, messages to read.
 
@@ -57,8 +61,8 @@ def audit_topics(
     within = within or TimeRange()
     audit = Audit(complete_since_us=within.from_us, open_end=within.to_us is None)
     _enter_frames(audit, source, within, camera, on_progress, without_frames)
-    if audit.missing and within != TimeRange():
-        _look_around(audit, source, within, look_around_us, on_progress, without_frames)
+    if within != TimeRange() and audit.missing(edge):
+        _look_around(audit, source, within, look_around_us, edge, on_progress, without_frames)
     # The clock of a worker may be behind that of a camera.
     after = TimeRange(None if within.from_us is None else max(0, within.from_us - _SLACK_US))
     unreadable = audit.unreadable_decisions.append
@@ -155,6 +159,7 @@ def _look_around(
     source: Source,
     within: TimeRange,
     look_around_us: int,
+    edge: Collection[EdgeStart],
     on_progress: OnStageProgress,
     without_frames: bool,
 ) -> None:
@@ -165,7 +170,7 @@ def _look_around(
     if within.to_us is not None:
         sides.append(TimeRange(within.to_us, within.to_us + look_around_us))
     for side in sides:
-        if not audit.missing:
+        if not audit.missing(edge):
             return
         for message in _frames("frames around", source, without_frames, side, on_progress, lambda position: None):
             if (frame := _head(message, source)) is not None:

@@ -101,6 +101,7 @@ def audit(
             camera=camera,
             look_around_us=look_around_us,
             without_frames=without_frames,
+            edge=edge,
             on_progress=show,
         )
     cameras = audited.cameras(now_us=time.time_ns() // 1000, grace_us=grace_us, edge=edge)

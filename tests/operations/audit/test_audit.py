@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,11 +16,13 @@ from infra.cli.root import app
 from operations import Audit
 from operations.audit.counts import total
 from operations.audit.reconcile import EdgeStart
+from operations.audit.topics import audit_topics
 from replay import TimeRange, read_topic
 from schemas import Action, DeadLetter, Frame, KafkaSettings, ResultState, Verdict
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from tests.support.audited_lines import decision, frame, hour_ago_ms, publish, run
+from transport.stored_message import MessagePosition, StoredMessage
 
 
 def letter(of: Frame | None, offset: int = 0, topic: str = "t") -> DeadLetter:
@@ -186,12 +189,38 @@ def test_a_sequence_number_outside_of_the_range_is_no_gap() -> None:
     audit = Audit(complete_since_us=9)
     for sequence in (4, 7):
         audit.frame(frame(sequence))
-    assert audit.missing == 2
+    assert audit.missing() == 2
     for sequence in (3, 5, 5, 9):
         audit.frame_elsewhere(frame(sequence))
     audit.frame_elsewhere(frame(6, camera="other"))
-    assert audit.missing == 1
+    assert audit.missing() == 1
     assert audit.cameras()["s/c"].captured == 4
+
+
+class FrameTopic:
+    """Topic of frames in memory, each with the time when it reached Kafka; there are no answers."""
+
+    def __init__(self, frames: list[tuple[int, Frame]]) -> None:
+        self._frames = frames
+
+    def complete_from(self, record: type) -> dict[int, int]:
+        return {}
+
+    def indexed(self, record: type, within: TimeRange, **_: Any) -> list[StoredMessage[Frame]]:
+        return [
+            StoredMessage(MessagePosition("t", 0, offset), arrived_us, None, record=frame)
+            for offset, (arrived_us, frame) in enumerate(self._frames)
+            if record is Frame and within.has(arrived_us)
+        ]
+
+
+def test_a_newest_frame_before_the_range_is_looked_for() -> None:
+    # The newest frame went out live, and then the spool of the older ones.
+    sent = [(900, frame(4)), *((1000 + number, frame(number)) for number in (1, 2, 3))]
+    edge = [EdgeStart(camera="s/c", started_at_us=1, reported=True, captured=5)]
+    source: Any = FrameTopic(sent)
+    counts = audit_topics(source, TimeRange(from_us=1000), edge=edge).cameras(edge=edge)["s/c"]
+    assert (counts.frames, counts.captured, counts.unexplained_gaps) == (3, 4, 0)
 
 
 def test_young_frames_are_pending() -> None:
