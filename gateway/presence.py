@@ -33,7 +33,7 @@ class Presence:
         """End a wait with ClientDisconnect if the client hangs up within the block, or has done so before."""
         self._waits.add(wait)
         if self._has_left:
-            wait.set_exception(ClientDisconnect())
+            self._end(wait)
         elif self._watch is None:
             self._watch = asyncio.create_task(self._end_waits())
         try:
@@ -49,5 +49,9 @@ class Presence:
             pass
         self._has_left = True
         for wait in self._waits:
-            if not wait.done():
-                wait.set_exception(ClientDisconnect())
+            self._end(wait)
+
+    @staticmethod
+    def _end(wait: asyncio.Future[Any]) -> None:
+        if not wait.done():
+            wait.set_exception(ClientDisconnect())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import shutil
 import signal
 import tempfile
@@ -164,11 +165,23 @@ def _failure(children: list[_Child]) -> ChildFailed:
     return ChildFailed(f"process {ended.number} of the gateway ended with status {ended.process.exitcode}", 1)
 
 
+def set_on_sigterm(stop: threading.Event) -> None:
+    """Set an event at SIGTERM, in a thread: a handler may interrupt code that has the lock of the event."""
+    reader, writer = os.pipe()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os.write(writer, b"."))
+
+    def await_signal() -> None:
+        os.read(reader, 1)
+        stop.set()
+
+    threading.Thread(target=await_signal, name="signals", daemon=True).start()
+
+
 def _run_child(
     kafka: KafkaSettings, settings: GatewaySettings, siblings: Siblings, level: int, pipe: Connection
 ) -> None:
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    set_on_sigterm(stop)
     set_up_logging(level, f"gateway {siblings.number}")
     try:
         with child_of(pipe):

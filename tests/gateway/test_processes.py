@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import tempfile
 import threading
@@ -15,7 +16,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.processes import run_processes
+from gateway.processes import run_processes, set_on_sigterm
 from gateway.settings import GatewaySettings
 from gateway.siblings import Siblings
 from schemas import Frame, KafkaSettings
@@ -168,3 +169,17 @@ def test_a_question_to_siblings_that_are_not_there_is_answered(tmp_path: Path) -
         server.close()
 
     asyncio.run(talk())
+
+
+def test_a_signal_within_the_wait_for_it_sets_the_event() -> None:
+    """A handler that takes the lock of the event waits for its own thread, for ever."""
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGTERM)
+    set_on_sigterm(stop)
+    try:
+        with stop._cond:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not stop.is_set()
+        assert stop.wait(PATIENCE_S)
+    finally:
+        signal.signal(signal.SIGTERM, before)
