@@ -139,7 +139,7 @@ def test_a_flood_of_forged_events_takes_no_longer_than_others(monkeypatch: pytes
         return follow(point, value_sha256)
 
     rows = write(1_000)
-    forged = [(1_000 + number, b"forged", ChainPoint(number, "0" * 64)) for number in range(700)]
+    forged = [(1_000 + number, b"forged %d" % number, ChainPoint(number, "0" * 64)) for number in range(700)]
     monkeypatch.setattr(ChainPoint, "then", counted)
     found = check([*rows, *forged])
     assert len(found.breaks) == 700
