@@ -42,6 +42,8 @@ share.coordinator.state.topic.replication.factor={replicas}
 share.coordinator.state.topic.min.isr={in_sync}
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
+broker.rack=rack-{node}
+replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
 """
 #: Time for a clean end, in seconds. Without a quorum Kafka may not end a node cleanly.
 _STOP_S = 20.0

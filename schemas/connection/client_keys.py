@@ -39,6 +39,7 @@ ALLOWED = (
         {
             "bootstrap.servers",
             "client.id",
+            "client.rack",
             "sasl.mechanisms",
             "sasl.oauthbearer.client.id",
             "sasl.oauthbearer.extensions",
