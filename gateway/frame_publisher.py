@@ -38,8 +38,8 @@ _LIMITS_S = 2.0
 #: Longest time until the acknowledgement of a frame, in ms. After it the frame counts as failed.
 _DELIVERY_MS = 30_000
 _CLOSE_S = 5.0
-#: Names of cameras that are kept; a name is checked sign by sign when it is made.
-_MOST_IDENTITIES = 1000
+#: Most cameras of a gateway: each has counts, metrics and a drift watch of its own.
+MOST_CAMERAS = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +168,7 @@ class GatewayPublisher:
             raise Problem("broker-away", "the client of Kafka is being made again", retry_after_s=1)
         number = self._next[request.client] = (self._next.get(request.client, -1) + 1) % self._settings.cameras
         identity = self._identity(request, number)
-        counters = self._counters.get(identity.key)
-        if counters is None:
-            counters = self._counters[identity.key] = PublisherCounters(identity.key, self._metrics)
+        counters = self._counters_of(identity)
         sequence = counters.capture(request.captured_at_us)
         try:
             message = make_message(
@@ -197,14 +195,24 @@ class GatewayPublisher:
         return message.frame.frame_id
 
     def _identity(self, request: FrameRequest, number: int) -> CameraIdentity:
-        # Clients and stations are those of the tokens, or few: without tokens only this machine asks.
+        # A name is checked sign by sign when it is made, so it is kept.
         place = request.station, request.client, number
         found = self._identities.get(place)
         if found is None:
-            if len(self._identities) >= _MOST_IDENTITIES:
-                self._identities.clear()
+            if len(self._identities) >= MOST_CAMERAS:
+                raise Problem(
+                    "bad-request",
+                    f"this gateway has had {MOST_CAMERAS} cameras, so it takes no new station: a station is a place on "
+                    "the line, and what differs from part to part is part_id, lot or attributes",
+                )
             found = camera_identity(self._settings.line, request.station, request.client, self._instance, number)
             self._identities[place] = found
+        return found
+
+    def _counters_of(self, camera: CameraIdentity) -> PublisherCounters:
+        found = self._counters.get(camera.key)
+        if found is None:
+            found = self._counters[camera.key] = PublisherCounters(camera.key, self._metrics)
         return found
 
     def _produce(self, message: Message, counters: PublisherCounters) -> None:

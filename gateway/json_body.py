@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from gateway.problems import Problem
@@ -43,6 +44,8 @@ def read_json(text: bytes) -> Any:
 
 def _number(text: str) -> int | float:
     number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
     return int(number) if number.is_integer() else number
 
 

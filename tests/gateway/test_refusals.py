@@ -300,3 +300,16 @@ def test_a_gateway_states_its_health_and_its_interface(gateway: RunningGateway) 
     description = gateway.ask("GET", "/openapi.json").json
     assert description["openapi"] == "3.1.0"
     assert b"inspection_gateway_answers_total" in gateway.ask("GET", "/metrics").data
+
+
+def test_stations_that_are_invented_do_not_pile_up(kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that names each part as a station must not fill the memory, nor the watch with cameras."""
+    monkeypatch.setattr("gateway.frame_publisher.MOST_CAMERAS", 3)
+    image = png(np.zeros((8, 8), np.uint8))
+    with running_gateway(kafka, instance="stations", cameras=1) as running:
+        for number in (0, 1, 2, 1):
+            assert running.inspect(image, f"?station=s{number}", Prefer="respond-async").status == 202
+        refused = running.inspect(image, "?station=s3", Prefer="respond-async")
+        assert (refused.status, refused.json["type"]) == (400, URN + "bad-request")
+        assert "a station is a place on the line" in refused.json["detail"]
+        assert "s3" not in running.ask("GET", "/metrics").data.decode()
