@@ -165,7 +165,7 @@ def _name(source: str) -> str:
 
 
 def _read(video: Any) -> Any:
-    """Return the next picture; None if there is none, or OpenCV fails: a source that is opened again may give one."""
+    """Return the next picture, or None if the source has none or OpenCV fails; the source is then opened again."""
     try:
         done, image = video.read()
     except cv2.error as error:

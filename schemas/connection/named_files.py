@@ -101,7 +101,7 @@ def check_pass_phrase(settings: Mapping[str, Property], variable: str) -> None:
     Raises
     ------
     SettingsError
-        If the key has a pass phrase, and there is none.
+        If the key has a pass phrase that the settings do not give.
     """
     if "ssl.key.password" in settings:
         return

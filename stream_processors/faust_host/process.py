@@ -26,8 +26,8 @@ _STUCK_S = 10.0
 _SETTLE_S = 0.1
 #: Time after the beginning of a stop from which on a failed ``settle`` ends the process, in seconds.
 _UNSETTLED_S = 20.0
-#: Exit status if Kafka does not take what is held (BSD's EX_IOERR).
-EXIT_UNSETTLED = 74
+#: Exit status if Kafka does not accept what a process has to publish (BSD's EX_IOERR).
+EXIT_CANNOT_PUBLISH = 74
 
 
 class _App(faust.App):
@@ -208,7 +208,7 @@ def _end_unsettled(error: Exception) -> None:
     # Faust would wait for these messages for as long as Kafka is away.
     log.critical("ending without what is held, which is not committed and is read again at the next start: %s", error)
     logging.shutdown()
-    os._exit(EXIT_UNSETTLED)
+    os._exit(EXIT_CANNOT_PUBLISH)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -17,7 +17,7 @@ from schemas.codec import Codec
 from schemas.origin_headers import origin_headers
 from stream_processors.faust_host.bounded_transport import bounded_transport
 from stream_processors.faust_host.messages import PartialAck, ReceivedMessage
-from stream_processors.faust_host.process import make_faust_app, raw_topics
+from stream_processors.faust_host.process import EXIT_CANNOT_PUBLISH, make_faust_app, raw_topics
 from stream_processors.worker.feedback import Feedback
 from stream_processors.worker.frame_processor import WORKER_NAME
 from stream_processors.worker.frame_task import FrameMessage, FrameTask
@@ -36,9 +36,6 @@ from transport.public_keys import SignerRole
 from transport.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
-
-#: Exit status if Kafka did not accept a result (BSD's EX_IOERR).
-EXIT_CANNOT_PUBLISH = 74
 
 
 class FrameWorker:

@@ -38,14 +38,6 @@ def workers(users: LineUsers, tmp_path: Path) -> Iterator[Workers]:
     workers.close()
 
 
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[OwnBroker]:
-    broker = OwnBroker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
-
-
 @pytest.fixture(params=[OPEN, SECURED])
 def either_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnBroker]:
     """An open broker of its own, or a secured one."""

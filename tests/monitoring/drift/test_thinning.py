@@ -1,4 +1,4 @@
-"""Which frames are watched, by how much neighbours resemble each other."""
+"""Selection of the watched frames by the correlation of neighbouring frames."""
 
 from __future__ import annotations
 
