@@ -13,7 +13,7 @@ import pytest
 from gateway.identity import keyed_frame_id
 from schemas import Action, Frame, KafkaSettings, ResultState, Verdict
 from tests.support.answering import answering_worker
-from tests.support.gateways import Answer, make_image, running_gateway, wait_until
+from tests.support.gateways import PATIENCE_S, Answer, make_image, running_gateway, wait_until
 
 REJECTED = {"verdict": Verdict.NOT_DECIDABLE, "action": Action.REJECT}
 
@@ -61,6 +61,25 @@ def test_without_an_answer_the_request_ends_after_its_wait(line: KafkaSettings, 
             404,
             "unknown-inspection",
         )
+
+
+def test_a_request_that_does_not_wait_is_pending_until_its_decision(line: KafkaSettings, image: bytes) -> None:
+    release = threading.Event()
+
+    def answering(frame: Frame) -> dict[str, Any] | None:
+        release.wait(PATIENCE_S)
+        return {}
+
+    with answering_worker(line, answering), running_gateway(line) as gateway:
+        pending = gateway.inspect(image, Prefer="respond-async")
+        path = pending.headers["location"]
+        again = gateway.ask("GET", path)
+        assert (pending.status, pending.json["status"]) == (again.status, again.json["status"]) == (202, "pending")
+        assert again.json["frame_id"] == pending.json["frame_id"]
+        release.set()
+        fetched = gateway.ask("GET", f"{path}?wait=30")
+        assert (fetched.status, fetched.json["frame_id"]) == (200, pending.json["frame_id"])
+        assert gateway.ask("GET", path).json == fetched.json
 
 
 def test_while_no_worker_answers_requests_are_refused_at_once(line: KafkaSettings, image: bytes) -> None:

@@ -51,8 +51,9 @@ def test_a_form_has_image_and_fields(served: Served, image: bytes) -> None:
 
 
 def test_an_answer_can_be_fetched_later(served: Served, image: bytes) -> None:
+    # 200 if the worker was faster than the confirmation of the frame; test_answers has the 202 alone.
     accepted = served.gateway.inspect(image, Prefer="respond-async")
-    assert (accepted.status, accepted.json["status"]) == (202, "pending")
+    assert accepted.status in (200, 202), accepted.data
     path = accepted.headers["location"]
     fetched = served.gateway.ask("GET", f"{path}?wait=60")
     assert fetched.status == 200
