@@ -139,15 +139,17 @@ def test_an_unknown_random_operator_shows_in_a_second_run(
     make_package: MakePackage, monkeypatch: pytest.MonkeyPatch, op: str
 ) -> None:
     nodes = [*LOGITS, node("Sigmoid", ["logits"], ["near"]), node(op, ["near"], ["noise"])]
-    if op == "Bernoulli":  # of the pixels, because two of its numbers are often the same by chance
+    constants: dict[str, np.ndarray] = {}
+    if op == "Bernoulli":  # of the pixels, each with its own weight: two sums are never the same by chance
+        constants = {"half": np.float32([0.5]), "weights": np.sqrt(np.arange(1, 65, dtype=np.float32)).reshape(8, 8)}
         nodes = [
             node("Sigmoid", ["image"], ["near"]), node("Mul", ["near", "half"], ["chance"]),
-            node("Bernoulli", ["chance"], ["drawn"]), node("ReduceMean", ["drawn"], ["noise"], axes=[2, 3], keepdims=0),
-            *LOGITS,
+            node("Bernoulli", ["chance"], ["drawn"]), node("Mul", ["drawn", "weights"], ["weighted"]),
+            node("ReduceMean", ["weighted"], ["noise"], axes=[2, 3], keepdims=0), *LOGITS,
         ]  # fmt: skip
     nodes.append(node("Add", ["logits", "noise"], ["p"]))
     package: dict[str, Any] = {"outputs": outputs("softmax"), **TWO}
-    data = scores(nodes, 2, half=np.float32([0.5]))
+    data = scores(nodes, 2, **constants)
     monkeypatch.setattr(random_numbers, "_RANDOM", frozenset())
     line = refused(make_package(data, **package))
     assert "yaml:5: file: the same made-up picture gets other numbers (scores)" in line
