@@ -29,6 +29,7 @@ from schemas.topics import MAX_STORED_BYTES
 from schemas.user_folders import user_folder
 from transport.circuit_breaker import CircuitBreaker
 from transport.store_files import error_code, names, open_files, read, store_error_line, write
+from transport.store_place import StorePlace
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class ImageStore:
         **options: Any,
     ) -> None:
         self._files, self._root = open_files(uri, options)
+        self._place = StorePlace(self._files, self._root)
         self._breaker = breaker or CircuitBreaker()
         self._on_unreachable = on_unreachable or (lambda _: None)
         self._address = uri
@@ -119,12 +121,16 @@ class ImageStore:
         Raises
         ------
         ImageStoreError
-            ``image-store-unavailable`` if the image cannot be written.
+            ``image-store-unavailable`` if the image cannot be written, or if the directory is no longer the one that
+            this program has written to, as when a volume was unmounted.
         """
-        path = f"{self._root}/{hour_of(captured_at_us)}/{station}.{camera_id}/{sha256}.{suffix}"
+        hour = hour_of(captured_at_us)
+        path = f"{self._root}/{hour}/{station}.{camera_id}/{sha256}.{suffix}"
         self._request()
         try:
+            self._place.check()
             write(self._files, path, data)
+            self._place.has_written(hour.partition("/")[0])
         except Exception as error:  # every file system of fsspec has errors of its own
             raise self._outage_error(f"{self._name(path)} cannot be written: {self._error_line(error)}") from error
         self._record_answer()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,26 @@ def test_an_outage_has_one_line_and_one_when_it_is_over(tmp_path: Path, caplog: 
     assert away == [True, False]
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     assert "is back, after 12.5 s" in caplog.messages[1]
+
+
+@pytest.mark.parametrize("is_mount_point", [True, False])
+def test_images_do_not_go_below_a_volume_that_is_gone(tmp_path: Path, is_mount_point: bool) -> None:
+    """A store that is a mount point is an empty folder without its volume; a store in a volume is gone."""
+    clock = ManualClock()
+    folder, aside = tmp_path / "images", tmp_path / "aside"
+    store = ImageStore(str(folder), breaker=CircuitBreaker(5, clock=clock))
+    put(store)
+    folder.rename(aside)
+    if is_mount_point:
+        folder.mkdir()
+    with pytest.raises(ImageStoreError, match="mount its volume") as caught:
+        put(store, 48 * HOUR_US)
+    assert caught.value.kind == "image-store-unavailable"
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and aside not in path.parents] == []
+    # It comes back with another inode, as a volume may that is mounted again.
+    shutil.copytree(aside, folder, dirs_exist_ok=True)
+    clock.advance(5)
+    assert store.get(put(store, 48 * HOUR_US), SHA256) == DATA
 
 
 @given(
