@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def _from_csv(path: Path) -> list[GoldenSample]:
     except UnicodeDecodeError as error:
         raise SettingsError(f"golden samples {path}: no text in UTF-8, save it as CSV UTF-8: {error}") from error
     separator = ";" if ";" in text.partition("\n")[0] else ","
-    rows = csv.DictReader(text.splitlines(), delimiter=separator)
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         names = set(rows.fieldnames or ())
     except csv.Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,7 +51,8 @@ def parse_properties(text: str, path: Path) -> Iterator[Property]:
     ...     print(each.line, each.key, each.value)
     2 sasl.username press-1
     """
-    lines = enumerate(text.splitlines(), 1)
+    # Not `splitlines`: a password may have one of the other signs that end a line for Unicode.
+    lines = enumerate(io.StringIO(text, newline=None), 1)
     for number, line in lines:
         whole = line.strip()
         if not whole or whole.startswith("#"):

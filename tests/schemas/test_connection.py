@@ -82,6 +82,12 @@ def test_names_of_librdkafka(load: Load) -> None:
     assert folder.is_absolute()
 
 
+@pytest.mark.parametrize("sign", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_only_a_line_feed_or_a_carriage_return_ends_a_line(load: Load, sign: str) -> None:
+    found = load(*SCRAM, f"sasl.password=one{sign}two\r", "client.id=press-1")
+    assert (found["sasl.password"], found["client.id"]) == (f"one{sign}two", "press-1")
+
+
 @pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize(("module", "mechanism"), [("plain.Plain", "PLAIN"), ("scram.Scram", "SCRAM-SHA-512")])
 def test_names_of_java(load: Load, quote: str, module: str, mechanism: str) -> None:

@@ -222,6 +222,14 @@ def test_a_golden_sample_is_a_regular_file(tmp_path: Path, file: str, complaint:
         load_golden(path)
 
 
+@pytest.mark.parametrize("name", ["a\nb.png", "a\r\nb.png", "a\u2028b.png", "a\x85b.png"])
+def test_a_golden_sample_may_have_a_line_end_in_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    path = tmp_path / "golden.csv"
+    path.write_bytes(f'file,truth\r\n"{name}",good\r\n'.encode())
+    assert [sample.path for sample in load_golden(path)] == [tmp_path / name]
+
+
 def test_a_wrong_usage_is_2() -> None:
     assert compare("--max-escape-increase", "2").exit_code == 2
 
