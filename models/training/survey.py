@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,7 +65,8 @@ class TrainingFolder:
 
         One folder, or a folder without sub-folders, holds good parts. Of several sub-folders those named as good parts
         are (``good``, ``ok``, ``normal`` ...) hold good parts, and every other one is a kind of defect. If the folder
-        itself has such a name, all parts in it are good, and its sub-folders are lots.
+        itself has such a name, all parts in it are good, and its sub-folders are lots. Folders further down are not
+        told apart: a folder of good parts beside others there, or within a kind of defect, is refused.
 
         Parameters
         ----------
@@ -78,7 +80,7 @@ class TrainingFolder:
         OSError
             If the folder cannot be listed.
         SettingsError
-            If nothing says which parts are good.
+            If nothing says which parts are good, or if a folder of good parts is on another level.
         """
         images = list_images(root).images
         top = {path: path.relative_to(root).parts[0] if path.parent != root else "" for path in images}
@@ -94,6 +96,8 @@ class TrainingFolder:
             for path in sorted(root.iterdir()):
                 if path.name.lower() in GOOD_FOLDERS and path.is_dir():
                     raise SettingsError(f"{path} has no images; the other folders are not taken for good parts")
+        if "." not in chosen:
+            _check_levels(root, images, chosen)
         is_one_kind = len(set(top.values())) < 2 or real_path(root).name.lower() in GOOD_FOLDERS
         if "." in chosen or (not chosen and is_one_kind):
             return cls(root, images, products=_products(root, images, 0) if by_product else {})
@@ -115,6 +119,28 @@ class TrainingFolder:
             loose=list(top.values()).count(""),
             products=_products(root, kept, 1) if by_product else {},
         )
+
+
+def _check_levels(root: Path, images: Sequence[Path], chosen: set[str]) -> None:
+    """Refuse a folder of good parts that is not directly in the root, if other parts would be mixed with its own."""
+    folders = {path.relative_to(root).parts[:-1] for path in images}
+    deep: set[tuple[str, ...]] = set()
+    for parts in folders:
+        first = next((level for level, name in enumerate(parts) if name.lower() in GOOD_FOLDERS), 0)
+        if first:
+            deep.add(parts[: first + 1])
+    for found in sorted(deep):
+        above = found[:-1]
+        beside = {
+            parts[len(above)].lower() for parts in folders if len(parts) > len(above) and parts[: len(above)] == above
+        }
+        if beside - GOOD_FOLDERS or (chosen and found[0] not in chosen):
+            aboves = sorted({shlex.quote(file_text(root.joinpath(*each[:-1]))) for each in deep})[:_LISTED]
+            raise SettingsError(
+                f"{file_text(root.joinpath(*found))} has the name of good parts, but is not directly in {root}: state "
+                f"the folder above it, {' or '.join(f'--images {each}' for each in aboves)}, or rename it, or "
+                "state with --good . that all parts are good"
+            )
 
 
 def _products(root: Path, good: Sequence[Path], level: int) -> dict[Path, str]:

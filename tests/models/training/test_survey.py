@@ -27,6 +27,11 @@ def make(root: Path, *names: str) -> Path:
         (["Nominal/a.png", "PASS/b.png", "bad/c.png"], (), 2, {"bad": 1}),
         (["fine/a.png", "fine too/b.png", "ok/c.png"], ("fine", "fine too"), 2, {"ok": 1}),
         (["a/a.png", "b/b.png", "c.png"], (".",), 3, {}),
+        (["all/good/a.png", "all/crack/b.png"], (".",), 2, {}),
+        (["train/good/a.png", "train/good/b.png"], (), 2, {}),
+        (["lot1/good/a.png", "lot2/ok/b.png"], (".",), 2, {}),
+        (["good/lot1/ok/a.png", "good/lot2/b.png", "crack/c.png"], (), 2, {"crack": 1}),
+        (["train/good/a.png", "masks/crack/b.png"], ("train",), 1, {"masks": 1}),
     ],
 )
 def test_folders(names: list[str], good: tuple[str, ...], wanted: int, defects: dict[str, int], tmp_path: Path) -> None:
@@ -48,6 +53,20 @@ def test_lots_of_a_folder_of_good_parts_are_good(tmp_path: Path) -> None:
         ([f"{number}/a.png" for number in range(9)], (), r"has the folders 0, 1, 2, 3, 4 \.\.\.:"),
         (["fine/a.png", "scratch/b.png"], ("god",), "--good god: .* it has fine, scratch"),
         (["a.png"], ("good",), "it has no folder of images"),
+        (
+            ["all/good/a.png", "all/crack/b.png"],
+            (),
+            "all/good has the name of good parts, .*, --images .*/parts/all, or",
+        ),
+        (["a b/c/Good/a.png", "a b/c/crack/b.png"], (), "--images '.*/parts/a b/c', or rename"),
+        (
+            ["train/good/a.png", "test/good/b.png", "test/crack/c.png"],
+            (),
+            "--images .*/parts/test or --images .*/train,",
+        ),
+        (["train/good/a.png", "test/good/b.png", "test/crack/c.png"], ("train",), "test/good has the name of good"),
+        (["train/good/a.png", "train/crack/b.png", "hole/c.png"], ("train",), "train/good has the name of good"),
+        (["good/a.png", "test/good/b.png"], (), "test/good has the name of good"),
     ],
 )
 def test_what_is_not_clear_is_asked(names: list[str], good: tuple[str, ...], line: str, tmp_path: Path) -> None:
