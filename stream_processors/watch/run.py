@@ -12,6 +12,7 @@ from models.package import load_reference
 from models.reference import Reference, SignalReferences
 from monitoring.drift import ReferencesOf
 from schemas.errors import SettingsError
+from schemas.text import shown
 from stream_processors.faust_host.process import run_process
 from stream_processors.watch.app import make_watch_app
 from stream_processors.watch.metrics import WatchMetrics
@@ -28,6 +29,8 @@ from transport.rights import require_rights
 log = logging.getLogger(__name__)
 
 DEFAULT_WATCH_PORT = 8089
+#: Models without a package here that a warning names: messages may invent them.
+_MOST_UNKNOWN = 100
 
 
 def run_watch(settings: WatchSettings) -> None:
@@ -74,17 +77,31 @@ def run_watch(settings: WatchSettings) -> None:
 
 
 def references(packages: Sequence[Path]) -> ReferencesOf:
-    """Return a function that finds the training reference of a model package by the model's sha256 and the product."""
+    """Return a function that finds the training reference of a model package by the model's sha256 and the product.
+
+    It warns once of each model that has decided and is none of the packages: of 100 at most.
+    """
     found: dict[str, Reference] = {}
+    named = set[str]()
     for package in packages:
         sha256, reference = load_reference(package)
+        named.add(sha256)
         if reference is None:
             log.warning("%s has no training reference: each camera's first frames become its reference", package)
         else:
             found[sha256] = reference
             log.info("%s: reference of %d signals", package, len(reference.everything))
 
+    most = len(named) + _MOST_UNKNOWN
+
     def references_of(model_sha256: str, product: str | None) -> SignalReferences | None:
+        if model_sha256 not in named and len(named) < most:
+            named.add(model_sha256)
+            log.warning(
+                "the model that decides, sha256 %s, is none of the packages of this watch: each camera's first frames "
+                "become its reference, not the training images; start the watch with --model and its package",
+                shown(model_sha256),
+            )
         reference = found.get(model_sha256)
         return None if reference is None else reference.of(product)
 

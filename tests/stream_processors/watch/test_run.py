@@ -376,3 +376,18 @@ def test_topics_that_do_not_fit_are_named(broker, unique, package, tmp_path):
     process = ServedProcess("watch", line, group=unique, log=tmp_path / "log", options=["--model", str(package)])
     assert process.wait() == 1
     assert "different numbers of partitions" in process.last_line()
+
+
+def test_a_model_without_its_package_is_named_once(line, start, package, tmp_path):
+    process, stranger = start(), "ab" * 32
+    process.await_ready()
+    of_both = [
+        stream(f"cam{number}", number, sha)[:20] for sha in (stranger, model_sha256(package)) for number in (1, 2)
+    ]
+    publish(line, [one for camera in of_both for one in camera])
+    await_watched(process, 40)
+    assert process.stop() == 0
+    said = [row for row in (tmp_path / "watch0.log").read_text().splitlines() if "none of the packages" in row]
+    assert len(said) == 1
+    assert f"sha256 {stranger}" in said[0]
+    assert "start the watch with --model" in said[0]
