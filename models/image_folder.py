@@ -43,16 +43,37 @@ class ImageFolder:
     skipped
         Hidden files, files of other tools, unfinished ones, links to folders, and what is no regular file: pipes,
         devices, sockets.
+    unlisted
+        Folders that cannot be listed.
     """
 
     images: tuple[Path, ...]
     others: tuple[Path, ...] = ()
     skipped: tuple[Path, ...] = ()
+    unlisted: tuple[Path, ...] = ()
 
     @property
-    def note(self) -> str:
-        """One line about the skipped files; empty if no file was skipped."""
-        return skipped_note(len(self.skipped), self.skipped[0]) if self.skipped else ""
+    def notes(self) -> list[str]:
+        """Lines about what is left out; empty if nothing is."""
+        return [
+            note(len(found), found[0])
+            for note, found in (
+                (others_note, self.others), (skipped_note, self.skipped), (unlisted_note, self.unlisted),
+            )
+            if found
+        ]  # fmt: skip
+
+
+def others_note(count: int, example: Path) -> str:
+    """Return one line about files without the suffix of an image."""
+    files = "1 file that is no image" if count == 1 else f"{count} files that are no images"
+    return f"skipped {files} by the suffix, such as {example.name}"
+
+
+def unlisted_note(count: int, example: Path) -> str:
+    """Return one line about folders that cannot be listed."""
+    more = f" and {count - 1} more folders" if count > 1 else ""
+    return f"{example}{more} cannot be listed: check the permissions"
 
 
 def skipped_note(count: int, example: Path) -> str:
@@ -83,14 +104,16 @@ def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
     >>> found = list_images(folder)
     >>> [path.name for path in found.images], [path.name for path in found.others]
     (['a.PNG', 'b.png'], ['notes.txt'])
-    >>> found.note
-    'skipped 1 file that is hidden, unfinished, of another tool, a link to a folder or not regular: ._a.png'
+    >>> for note in found.notes:
+    ...     print(note)
+    skipped 1 file that is no image by the suffix, such as notes.txt
+    skipped 1 file that is hidden, unfinished, of another tool, a link to a folder or not regular: ._a.png
     """
     os.scandir(folder).close()  # the walk goes on without a folder that cannot be listed
     found: dict[FileKind, list[Path]] = {"image": [], "other": [], "skipped": [], "unlisted": []}
     for path, kind in walk_files(folder, recursive=recursive):
         found[kind].append(path)
-    return ImageFolder(tuple(found["image"]), tuple(found["other"]), tuple(found["skipped"]))
+    return ImageFolder(*(tuple(found[kind]) for kind in ("image", "other", "skipped", "unlisted")))
 
 
 def walk_files(folder: Path, *, recursive: bool = True) -> Iterator[tuple[Path, FileKind]]:

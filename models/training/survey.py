@@ -51,6 +51,8 @@ class TrainingFolder:
         Number of images beside the folders, which are not used.
     products
         Product of each good part, if there are several.
+    notes
+        Lines about files and folders that are left out, see `models.image_folder.ImageFolder`.
     """
 
     root: Path
@@ -58,6 +60,7 @@ class TrainingFolder:
     defects: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     loose: int = 0
     products: dict[Path, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @classmethod
     def read(cls, root: Path, good: Sequence[str] = (), *, by_product: bool = False) -> TrainingFolder:
@@ -82,7 +85,8 @@ class TrainingFolder:
         SettingsError
             If nothing says which parts are good, or if a folder of good parts is on another level.
         """
-        images = list_images(root).images
+        found = list_images(root)
+        images = found.images
         top = {path: path.relative_to(root).parts[0] if path.parent != root else "" for path in images}
         folders = sorted(set(top.values()) - {""})
         listed = ", ".join(folders[:_LISTED]) + (" ..." if len(folders) > _LISTED else "")
@@ -95,12 +99,16 @@ class TrainingFolder:
         if not chosen:
             for path in sorted(root.iterdir()):
                 if path.name.lower() in GOOD_FOLDERS and path.is_dir():
+                    if path.is_symlink():
+                        raise SettingsError(
+                            f"{path} is a link to a folder, which is not followed: put the folder there"
+                        )
                     raise SettingsError(f"{path} has no images; the other folders are not taken for good parts")
         if "." not in chosen:
             _check_levels(root, images, chosen)
         is_one_kind = len(set(top.values())) < 2 or real_path(root).name.lower() in GOOD_FOLDERS
         if "." in chosen or (not chosen and is_one_kind):
-            return cls(root, images, products=_products(root, images, 0) if by_product else {})
+            return cls(root, images, products=_products(root, images, 0) if by_product else {}, notes=found.notes)
         if not chosen:
             loose = " and images beside them" if "" in top.values() else ""
             raise SettingsError(
@@ -118,6 +126,7 @@ class TrainingFolder:
             {name: tuple(paths) for name, paths in sorted(defects.items())},
             loose=list(top.values()).count(""),
             products=_products(root, kept, 1) if by_product else {},
+            notes=found.notes,
         )
 
 
@@ -188,6 +197,8 @@ class Survey:
         Number of images of defective parts that are also among the good ones.
     loose
         Number of images beside the folders, which are not used.
+    notes
+        Lines about files and folders that are left out.
     remarks
         Number of images with a remark of each kind, and its first text. How much an image shrinks depends on the
         recipe, and is no part of it.
@@ -200,6 +211,7 @@ class Survey:
     alike: int = 0
     in_both: int = 0
     loose: int = 0
+    notes: Sequence[str] = ()
     colour: Colour = "grey"
     remarks: dict[RemarkKind, tuple[int, str]] = field(default_factory=dict)
 
@@ -235,6 +247,7 @@ class Survey:
         ):
             if count:
                 lines.append(f"{count} {one if count == 1 else several} left out")
+        lines += self.notes
         if self.alike:
             verb = "image is" if self.alike == 1 else "images are"
             lines.append(f"{self.alike} {verb} nearly the same as the one before: few different parts, or a still line")

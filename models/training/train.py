@@ -121,7 +121,7 @@ def train(
         raise SettingsError(f"{root}: {error.strerror}") from error
     if not folder.good:
         raise SettingsError(_no_images(root))
-    survey = Survey(len(folder.good), loose=folder.loose)
+    survey = Survey(len(folder.good), loose=folder.loose, notes=folder.notes)
     files = sampled(folder.good)
     survey.colour = find_colour(files, RECIPES[0], options.part)
     wanted, alignment, without = _with_alignment(files, survey.colour, options)

@@ -59,11 +59,8 @@ class FolderCamera:
         except OSError as error:
             raise PluginError(f"cannot list {self._directory}: {error.strerror}") from error
         self._files = list(found.images)
-        if found.others:
-            first = found.others[0].name
-            _log.warning("%s: skipped %d files that are no images, as %s", self._directory, len(found.others), first)
-        if found.skipped:
-            _log.warning("%s: %s", self._directory, found.note)
+        for note in found.notes:
+            _log.warning("%s: %s", self._directory, note)
         if not self._files:
             raise PluginError(f"no PNG, JPEG, BMP or TIFF file in {self._directory}{self._hint()}")
 

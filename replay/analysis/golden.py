@@ -128,8 +128,8 @@ def _from_folder(folder: Path) -> list[GoldenSample]:
         found = list_images(folder)
     except OSError as error:
         raise SettingsError(f"golden samples {folder}: {error.strerror or error}") from error
-    if found.skipped:
-        _log.warning("golden samples %s: %s", folder, found.note)
+    for note in found.notes:
+        _log.warning("golden samples %s: %s", folder, note)
     below = ((file, file.relative_to(folder).parts) for file in found.images if file.is_file())
     return [_sample(file, parts[0], "") for file, parts in below if len(parts) > 1]
 

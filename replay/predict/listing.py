@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.image_folder import skipped_note, walk_files
+from models.image_folder import others_note, skipped_note, unlisted_note, walk_files
 from schemas.errors import SettingsError
 
 
@@ -41,15 +41,13 @@ class ListingCounts:
         """Return the counts as lines for a person."""
         lines = []
         if self.other is not None:
-            files = "1 file that is no image" if self.others == 1 else f"{self.others} files that are no images"
-            lines.append(f"skipped {files} by the suffix, such as {self.other.name}")
+            lines.append(others_note(self.others, self.other))
         if self.skip is not None:
             lines.append(skipped_note(self.skipped, self.skip))
         if self.repeated:
             lines.append(f"{self.repeated} files were named more than once; each has one row")
         if self.closed is not None:
-            more = f" and {self.unlisted - 1} more folders" if self.unlisted > 1 else ""
-            lines.append(f"{self.closed}{more} cannot be listed: check the permissions")
+            lines.append(unlisted_note(self.unlisted, self.closed))
         return lines
 
 

@@ -73,8 +73,8 @@ def reference(
         if root is None:
             return
         found = list_images(root)
-        if found.skipped:
-            echo(f"{root}: {found.note}", err=True)
+        for note in found.notes:
+            echo(f"{root}: {note}", err=True)
         paths = found.images
         for reading in track(paths, "inspecting", console=Console(stderr=True), transient=True):
             folders = reading.relative_to(root or images).parts[:-1]

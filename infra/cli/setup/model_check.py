@@ -45,8 +45,8 @@ def check(
         except OSError as error:
             raise SettingsError(f"--images {images}: {error.strerror or error}") from error
         paths = list(found.images)
-        if found.skipped:
-            echo(f"{images}: {found.note}", err=True)
+        for note in found.notes:
+            echo(f"{images}: {note}", err=True)
         if not paths:
             raise SettingsError(f"--images {images}: no image in it")
     report = _check(check_package, package, paths)

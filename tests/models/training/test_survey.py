@@ -86,6 +86,24 @@ def test_images_beside_the_folders_are_counted(tmp_path: Path) -> None:
     assert (len(folder.good), folder.loose) == (1, 1)
 
 
+def test_what_is_left_out_is_named(tmp_path: Path) -> None:
+    root = make(tmp_path / "parts", "good/a.png", "crack/b.webp", "hole/c.heic", "hole/._d.png")
+    make(tmp_path / "elsewhere", "e.png")
+    (root / "dent").symlink_to(tmp_path / "elsewhere")
+    folder = TrainingFolder.read(root)
+    lines = Survey(len(folder.good), notes=folder.notes).lines(root)
+    assert "skipped 2 files that are no images by the suffix, such as b.webp" in lines
+    assert any(line.startswith("skipped 2 files that are hidden") and line.endswith(": dent") for line in lines)
+
+
+def test_a_link_to_the_folder_of_good_parts_is_named(tmp_path: Path) -> None:
+    root = make(tmp_path / "parts", "crack/a.png")
+    make(tmp_path / "elsewhere", "b.png")
+    (root / "good").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SettingsError, match="parts/good is a link to a folder, which is not followed"):
+        TrainingFolder.read(root)
+
+
 def test_numbers_and_nouns_agree(tmp_path: Path) -> None:
     one, two = (Survey(5, repeated=count, alike=count, loose=count, in_both=count) for count in (1, 2))
     assert [line for line in one.lines(tmp_path) if line.startswith("1 ")] == [
