@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError
+from models.image_folder import read_image_file
+from models.images import image_header
 from models.input_text import image_error_text
 from models.training.anomaly_fit import AnomalyFit
 from models.training.blocks import BlockKind, neighbour_folds
@@ -18,7 +20,7 @@ from models.training.features import FeatureExtractor, PooledExtractor, in_threa
 from models.training.labelled import FEWEST_DEFECTS, Costs, HeadFit, LabelledFigures, fit_head
 from models.training.labelled_tiles import LabelledImages
 from models.training.read_images import OnTrainingProgress, count_tiles, digest_of
-from models.training.survey import MOST_IMAGES, Survey, TrainingFolder, sampled
+from models.training.survey import MOST_IMAGES, ImageForm, Survey, TrainingFolder, sampled
 
 _TilesOfImage = tuple[NDArray[np.floating[Any]], NDArray[np.float64]]
 
@@ -188,15 +190,16 @@ def _read(
     listed = [(path, kind) for kind, paths in folder.defects.items() for path in paths]
     chosen, learned, seen = sampled(listed, MOST_IMAGES), good.digests, set[bytes]()
 
-    def read(item: tuple[Path, str]) -> tuple[bytes, NDArray[np.float64]] | str:
+    def read(item: tuple[Path, str]) -> tuple[bytes, NDArray[np.float64], ImageForm] | str:
         try:
             image = extractor.read(item[0])
+            form = ImageForm(image_header(read_image_file(item[0])).encoding, image.frame_wh)
         except (ImageError, OSError) as error:
             return image_error_text(error)
         if image.fault:
             return image.fault
         patches = extractor.features(image)
-        return digest_of(patches, image, extractor.spec), fit.score(patches)
+        return digest_of(patches, image, extractor.spec), fit.score(patches), form
 
     usable: list[tuple[Path, str, NDArray[np.float64]]] = []
     for done, ((path, kind), found) in enumerate(zip(chosen, in_threads(read, chosen, threads), strict=True)):
@@ -209,6 +212,7 @@ def _read(
             survey.repeated += 1
         else:
             seen.add(found[0])
+            survey.forms[found[2]] += 1
             usable.append((path, kind, found[1]))
     return usable
 

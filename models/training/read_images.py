@@ -21,7 +21,7 @@ from models.regions import Region, inspected_tiles, region_of
 from models.training.alignment import TrainingAlignment
 from models.training.features import WHOLE, FeatureExtractor, InspectedPart, in_threads, input_spec, read_image
 from models.training.recipe import Colour, Recipe
-from models.training.survey import Survey, has_colour, sampled
+from models.training.survey import ImageForm, Survey, has_colour, sampled
 from schemas.records import Encoding
 
 OnTrainingProgress = Callable[[str, int, int], object]
@@ -197,13 +197,14 @@ def read_images(
         _most_rows(extractor.recipe) // max(1, len(mine)) for extractor, mine in zip(extractors, wanted, strict=True)
     ]
 
-    def read(numbered: tuple[int, Path]) -> tuple[FramePixels, list[_Found | str | None]] | str:
+    def read(numbered: tuple[int, Path]) -> tuple[FramePixels, Encoding, list[_Found | str | None]] | str:
         number, path = numbered
         try:
             image = largest.read(path)
             tiles = len(inspected_tiles(image.region, largest.spec))
             read_for = {largest.spec.width: image}
-            is_jpeg = image_header(read_image_file(path)).encoding is Encoding.JPEG
+            encoding = image_header(read_image_file(path)).encoding
+            is_jpeg = encoding is Encoding.JPEG
             found: list[_Found | str | None] = []
             for extractor, mine, few in zip(extractors, wanted, most, strict=True):
                 if number not in mine:
@@ -217,7 +218,7 @@ def read_images(
                 found.append(own.fault or _Found.of(own, extractor, _some_tiles(tiles, few, number)))
         except (ImageError, OSError) as error:
             return image_error_text(error)
-        return image, found
+        return image, encoding, found
 
     paths: list[Path] = []
     found_by_recipe = [
@@ -235,7 +236,7 @@ def read_images(
         if isinstance(found, str):
             survey.broken.append((path, found))
             continue
-        image, of_recipes = found
+        image, encoding, of_recipes = found
         first = of_recipes[0]
         # Of very many images, a recipe of pixels that is alone learns from a sample.
         digest = first.digest if isinstance(first, _Found) else digest_of(None, image, largest.spec)
@@ -249,6 +250,7 @@ def read_images(
                 survey.alike += 1
             before = values
         survey.sizes[image.frame_wh] += 1
+        survey.forms[ImageForm(encoding, image.frame_wh)] += 1
         survey.remark(image.remarks)
         tiles = len(inspected_tiles(image.region, largest.spec))
         for mine, whose, own, its, each in zip(rows, owners, stored, of_recipes, found_by_recipe, strict=True):

@@ -152,6 +152,7 @@ class TrainingResult:
             for kind, (count, text) in sorted(self.survey.remarks.items())
         ]
         lines += [f"{remark.text}; {self._remedy}" for remark in self._shrinking]
+        lines += filter(None, [self.survey.unlike])
         for size in sorted({result.size for result in self.best.synthetic}, reverse=True):
             found = float(np.mean([result.found for result in self.best.synthetic if result.size == size]))
             if found < _LEAST_FOUND:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from models.remarks import NOT_ALIGNED, Remark, RemarkKind
 from models.training.recipe import Colour
 from schemas.errors import SettingsError
 from schemas.plain_files import real_path
+from schemas.records import Encoding
 from schemas.text import file_text
 
 T = TypeVar("T")
@@ -31,6 +32,8 @@ MOST_IMAGES = 2_000
 _LISTED = 5
 #: Files that cannot be read and are named one by one.
 _NAMED = 5
+#: Most sizes of good images to which those of defective ones are compared, and share that may differ.
+_MOST_SIZES, _LEAST_UNLIKE = 3, 0.1
 #: Least mean difference of colour channels, in grey levels, of an image that has colour.
 _LEAST_COLOUR = 2.0
 
@@ -177,6 +180,16 @@ def sampled(items: Sequence[T], most: int = MOST_IMAGES) -> list[T]:
     return [items[int(number * step)] for number in range(min(most, len(items)))]
 
 
+class ImageForm(NamedTuple):
+    """File format, width and height of an image."""
+
+    encoding: Encoding
+    size_wh: tuple[int, int]
+
+    def __str__(self) -> str:
+        return "{}x{} {}".format(*self.size_wh, self.encoding)
+
+
 @dataclass(slots=True)
 class Survey:
     """Findings about the images, collected while they are read.
@@ -199,6 +212,10 @@ class Survey:
         Number of images beside the folders, which are not used.
     notes
         Lines about files and folders that are left out.
+    forms
+        Number of images of each file format, width and height.
+    of_defects
+        Findings about the images of defective parts, once they are read.
     remarks
         Number of images with a remark of each kind, and its first text. How much an image shrinks depends on the
         recipe, and is no part of it.
@@ -212,6 +229,8 @@ class Survey:
     in_both: int = 0
     loose: int = 0
     notes: Sequence[str] = ()
+    forms: Counter[ImageForm] = field(default_factory=Counter)
+    of_defects: Survey | None = None
     colour: Colour = "grey"
     remarks: dict[RemarkKind, tuple[int, str]] = field(default_factory=dict)
 
@@ -227,8 +246,36 @@ class Survey:
                 count, text = self.remarks.get(each.kind, (0, each.text))
                 self.remarks[each.kind] = count + 1, text
 
+    @property
+    def unlike(self) -> str:
+        """Line about images of defective parts whose form no good part has; empty if they are few.
+
+        A model learns whatever tells them apart: blocks of JPEG, or another scale, instead of the defects. Sizes are
+        compared if all good parts have one of few.
+        """
+        forms = Counter[ImageForm]() if self.of_defects is None else self.of_defects.forms
+        formats, sizes = {form.encoding is Encoding.JPEG for form in self.forms}, {form.size_wh for form in self.forms}
+        unlike = Counter(
+            {
+                form: count for form, count in forms.items()
+                if (form.encoding is Encoding.JPEG) not in formats
+                or (len(sizes) <= _MOST_SIZES and form.size_wh not in sizes)
+            }
+        )  # fmt: skip
+        if unlike.total() <= _LEAST_UNLIKE * forms.total():
+            return ""
+        them, usual = (
+            ", ".join(f"{form} ({count})" for form, count in each.most_common(3)) for each in (unlike, self.forms)
+        )
+        return (
+            f"{unlike.total()} of {forms.total()} images of defective parts are unlike all good ones, {them} instead "
+            f"of {usual}: the model may learn this difference and miss such defects on the line, and the figures of "
+            "defective parts are then too good; take and save all images in the same way"
+        )
+
     def add(self, of_defects: Survey) -> None:
         """Add the findings about images of defective parts."""
+        self.of_defects = of_defects
         self.broken += of_defects.broken
         self.repeated += of_defects.repeated
         self.in_both += of_defects.in_both
