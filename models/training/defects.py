@@ -48,6 +48,8 @@ class DefectTest:
         block.
     head
         Fit of the head; None if there are too few images to learn from.
+    is_cheaper
+        True if the model with the head costs less than that of good parts, each at its own threshold.
     head_good, head_defective
         Rows of the good and of the defective images that the head learned from: all of them, or with many tiles an even
         sample.
@@ -61,14 +63,16 @@ class DefectTest:
     tile_scores: list[NDArray[np.float64]] = field(default_factory=list)
     good_tile_scores: list[NDArray[np.float64]] | None = None
     head: HeadFit | None = None
+    is_cheaper: bool = False
     head_good: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     head_defective: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def learned(self) -> HeadFit | None:
-        """The head, unless it is worse than the model of good parts alone, which is one of its parts."""
-        is_worse = self.head is None or self.head.figures.auroc < self.figures.auroc - _TIE
-        return None if is_worse else self.head
+        """The head, unless it is worse than the model of good parts alone, by its AUROC and by its costs."""
+        if self.head is None or self.is_cheaper or self.head.figures.auroc >= self.figures.auroc - _TIE:
+            return self.head
+        return None
 
     @property
     def packaged_figures(self) -> LabelledFigures:
@@ -160,6 +164,7 @@ def learn_defects(
         costs,
     )
     test.head = replace(head, figures=head.figures.with_rejected(good.unmatched))
+    test.is_cheaper = costs.of(test.head.figures) < costs.of(test.figures)
 
 
 def _affordable(

@@ -145,6 +145,18 @@ class Costs:
         """
         return min(cheapest_limit(good, defective, self.escape_weight), conformal_limit(good, self.overkill))
 
+    def of(self, figures: LabelledFigures) -> float:
+        """Return the costs of a model at its threshold; the allowed overkill is free.
+
+        Examples
+        --------
+        >>> figures = LabelledFigures(0.9, (0.8, 1.0), escapes=(5, 50), overkill=(4, 100))
+        >>> round(Costs(1.0, 0.02).of(figures), 2), round(Costs(1.0, 0.05).of(figures), 2)
+        (0.12, 0.1)
+        """
+        (missed, defective), (rejected_parts, good) = figures.escapes, figures.overkill
+        return self.escape_weight * missed / defective + max(0.0, rejected_parts / good - self.overkill)
+
 
 def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[str], costs: Costs) -> HeadFit:
     """Fit the head and its threshold.
