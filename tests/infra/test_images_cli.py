@@ -77,6 +77,19 @@ def test_hours_of_frames_that_wait_in_a_spool_stay(tmp_path: Path) -> None:
     assert isinstance(sweep(tmp_path / "images", *arguments).exception, SpoolUnwritable)
 
 
+def test_a_folder_of_spools_that_is_not_there_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ImageStore(str(tmp_path / "images"))
+    store.put("press", "top", time.time_ns() // 1000 - 9 * 24 * HOUR_US, "0" * 64, b"x", "png")
+    gone = str(tmp_path / "unmounted")
+    refused = [sweep(tmp_path / "images", "--older-than", "5d", "--spool-dir", gone)]
+    monkeypatch.setenv("INSPECTION_SPOOL_DIR", gone)
+    refused.append(sweep(tmp_path / "images", "--older-than", "5d"))
+    for result in refused:
+        assert isinstance(result.exception, SettingsError)
+        assert str(result.exception) == f"--spool-dir {gone}: there is no such directory"
+    assert len(list(tmp_path.rglob("*.png"))) == 1
+
+
 def test_mistakes_are_errors_of_one_line(tmp_path: Path) -> None:
     assert isinstance(sweep(tmp_path, "--older-than", "soon").exception, SettingsError)
     assert isinstance(sweep(tmp_path, "--bootstrap-servers", "127.0.0.1:9").exception, BrokerUnavailable)

@@ -208,3 +208,9 @@ def test_a_camera_ends_if_its_sender_does(path: Path, mock_kafka: Callable[..., 
     assert report.error is not None
     assert "nothing is sent any more" in report.error
     assert stats.captured == stats.published + stats.dropped + stats.failed + stats.spooled + stats.pending
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "drain"])
+def test_a_folder_without_spools_is_said(tmp_path: Path, command: str) -> None:
+    result = CliRunner().invoke(app, ["spool", command, "--spool-dir", str(tmp_path)])
+    assert (result.exit_code, result.stdout) == (0, f"no spool in {tmp_path}\n")

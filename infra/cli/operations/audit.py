@@ -17,6 +17,7 @@ from infra.cli.shared.options import (
     Json,
     Prefix,
     SpoolDir,
+    existing_spool_directory,
     kafka_settings,
     past_source,
     spool_directory,
@@ -135,9 +136,8 @@ def _edge(
         except NoEdgeReport as error:
             raise SettingsError(f"--edge-report {error}") from error
     # A directory named in the environment may not exist yet. One that the user names on the command line must exist.
-    if spool_dir is not None and not spool_dir.is_dir() and os.environ.get("INSPECTION_SPOOL_DIR") != str(spool_dir):
-        raise SettingsError(f"--spool-dir {spool_dir}: there is no such directory")
-    for file in find_spools(spool_directory(spool_dir)):
+    is_from_environment = os.environ.get("INSPECTION_SPOOL_DIR") == str(spool_dir)
+    for file in find_spools(spool_directory(spool_dir) if is_from_environment else existing_spool_directory(spool_dir)):
         if file.prefix == prefix and camera in (None, file.camera):
             try:
                 starts += read_spool(file)

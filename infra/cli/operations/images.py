@@ -15,9 +15,9 @@ from infra.cli.shared.options import (
     Json,
     Prefix,
     SpoolDir,
+    existing_spool_directory,
     image_store_uri,
     kafka_settings,
-    spool_directory,
 )
 from infra.cli.shared.terminal_text import echo, echo_json
 from schemas.errors import SettingsError
@@ -87,7 +87,7 @@ def _waiting(spool_dir: Path | None) -> set[str]:
 
     return {
         hour_of(hour * 3_600_000_000)
-        for file in find_spools(spool_directory(spool_dir))
+        for file in find_spools(existing_spool_directory(spool_dir))
         for hour in waiting_hours(file.path)
     }
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.shared.options import BOOTSTRAP_DEFAULT, BootstrapServers, Json, SpoolDir, spool_directory
+from infra.cli.shared.options import (
+    BOOTSTRAP_DEFAULT,
+    BootstrapServers,
+    Json,
+    SpoolDir,
+    existing_spool_directory,
+    spool_directory,
+)
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 from schemas.errors import InspectionError, SettingsError
 
@@ -76,6 +83,8 @@ def verify(
         bad = "" if not row["damaged"] else f", damaged: {', '.join(f'{s}/{n}' for s, n in row['damaged'][:10])}"
         what = str(row["frames"]) + " frames read" + bad if row["error"] is None else shown(row["error"])
         echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {what}")
+    if not rows and not as_json:
+        echo(f"no spool in {spool_directory(spool_dir)}")
     damaged = sum(len(row["damaged"]) for row in rows)
     unreadable = sum(row["error"] is not None for row in rows)
     if damaged or unreadable:
@@ -161,9 +170,7 @@ def drain(
 def _found(spool_dir: Path | None, camera: str | None, prefix: str | None) -> list[SpoolFile]:
     from producers.spool import find_spools
 
-    directory = spool_directory(spool_dir)
-    if spool_dir is not None and not spool_dir.is_dir():
-        raise SettingsError(f"--spool-dir {spool_dir}: there is no such directory")
+    directory = existing_spool_directory(spool_dir)
     found = [file for file in find_spools(directory) if prefix in (None, file.prefix)]
     chosen = [file for file in found if camera in (None, file.camera)]
     if camera is not None and not chosen:

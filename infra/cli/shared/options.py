@@ -239,3 +239,17 @@ def spool_directory(given: Path | None) -> Path:
     from producers.spool.options import default_spool_dir
 
     return given or default_spool_dir()
+
+
+def existing_spool_directory(given: Path | None) -> Path:
+    """Return the directory of the option, or the default, for a command that reads spools.
+
+    Raises
+    ------
+    SettingsError
+        If the user names a directory that does not exist: it is misspelt, or its volume is not mounted, and what waits
+        there would be overlooked.
+    """
+    if given is not None and not given.is_dir():
+        raise SettingsError(f"--spool-dir {given}: there is no such directory")
+    return spool_directory(given)
