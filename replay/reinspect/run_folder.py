@@ -138,7 +138,10 @@ class RunFolder:
             plan = _plan_of(values)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, SettingsError) as error:
             raise RunError(f"{path}/{_RUN} is damaged: {type(error).__name__}: {error}") from error
-        return cls(path, plan)
+        folder = cls(path, plan)
+        if folder.is_finished:
+            folder._check_whole()
+        return folder
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -154,6 +157,19 @@ class RunFolder:
     def is_finished(self) -> bool:
         """True if the run is finished."""
         return (self.path / _FINISHED).exists()
+
+    def _check_whole(self) -> None:
+        """Refuse a finished run without its last part, as an interrupted copy leaves it: the other parts are whole."""
+        try:
+            selected = int(json.loads((self.path / _FINISHED).read_bytes())["selected"])
+        except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+            raise _damaged(self.path / _FINISHED, error) from error
+        found = self.progress().summary.selected
+        if found != selected:
+            raise RunError(
+                f"{self.path} is damaged: it finished with {selected} frames, and its rows end after {found}: put the "
+                f"missing rows-*.avro back, or delete {_FINISHED} and go on with --resume"
+            )
 
     def progress(self) -> RunProgress:
         """Return the progress of the run; fast for a run of any size."""

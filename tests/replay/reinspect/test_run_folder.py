@@ -135,6 +135,27 @@ def test_a_part_that_is_missing_is_found(tmp_path: Path) -> None:
         RunFolder.open(tmp_path / "run")
 
 
+@pytest.mark.parametrize("left", [2, 0])
+def test_last_parts_of_a_finished_run_that_are_missing_are_found(tmp_path: Path, left: int) -> None:
+    folder = filled(tmp_path / "run", 3)
+    folder.finish(folder.progress().summary)
+    for number in range(left, 3):
+        (folder.path / f"rows-{number:06}.avro").unlink()
+    with pytest.raises(RunError, match=rf"finished with 9 frames, and its rows end after {3 * left}: put the missing"):
+        RunFolder.open(folder.path)
+    # The remedy of the message: the run goes on where its rows end.
+    (folder.path / "finished.json").unlink()
+    assert RunFolder.open(folder.path).progress().summary.selected == 3 * left
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"selected": "all"}'])
+def test_a_mark_of_the_end_that_cannot_be_read_is_damage(tmp_path: Path, content: str) -> None:
+    folder = filled(tmp_path / "run", 1)
+    (folder.path / "finished.json").write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match=r"finished.json is damaged"):
+        RunFolder.open(folder.path)
+
+
 def test_a_progress_that_is_none(tmp_path: Path) -> None:
     folder = filled(tmp_path / "run", 1)
     values = json.loads((tmp_path / "run" / "run.json").read_bytes())
