@@ -17,6 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
@@ -58,13 +59,15 @@ class Republished:
     Parameters
     ----------
     published
-        Number of frames that the broker acknowledged; ``failed`` were not acknowledged.
+        Number of frames that the broker acknowledged; it has refused ``failed`` others for good.
+    refusal
+        First reason for which the broker refused a frame; empty without one.
     late_ms
         Largest delay of a frame behind its time; 0 at ``max`` speed.
     unordered
         Number of frames that came too far out of order to be sorted; they were sent on arrival.
     cameras
-        Number of frames by key.
+        Number of published frames by key.
     is_finished
         False if the run was stopped.
     """
@@ -76,6 +79,7 @@ class Republished:
     unordered: int
     cameras: dict[str, int] = field(default_factory=dict)
     is_finished: bool = True
+    refusal: str = ""
 
 
 def by_partition(
@@ -224,7 +228,14 @@ def republish(
         on_published(sender.sent)
     sender.flush()
     return Republished(
-        run_id, sender.acknowledged, sender.failed, pace.late_ms, unordered, dict(sender.cameras), not stop.is_set()
+        run_id=run_id,
+        published=sender.cameras.total(),
+        failed=sender.failed,
+        late_ms=pace.late_ms,
+        unordered=unordered,
+        cameras=dict(sender.cameras),
+        is_finished=not stop.is_set(),
+        refusal=sender.refusal,
     )
 
 
@@ -279,8 +290,10 @@ class _Sender:
                 "queue.buffering.max.kbytes": 64 * 1024,
             },
         )
-        self.sent = self.acknowledged = self.failed = 0
+        self.sent = self.failed = 0
+        self.refusal = ""
         self._problem: KafkaError | None = None
+        #: Acknowledged frames by key.
         self.cameras: Counter[str] = Counter()
 
     def send(self, found: StoredMessage[Frame]) -> None:
@@ -292,22 +305,23 @@ class _Sender:
             (REPLAY_OF_HEADER, str(found.position)),
             (REPLAY_TIMESTAMP_HEADER, str(found.timestamp_us)),
         ]
+        camera = "" if found.record is None else found.record.key
+        on_delivery = partial(self._delivered, camera)
         while not self._stop.is_set():
             try:
-                self._producer.produce(self._topic, value, found.key, headers=headers, on_delivery=self._delivered)
+                self._producer.produce(self._topic, value, found.key, headers=headers, on_delivery=on_delivery)
                 break
             except BufferError:  # the queue is full: wait until some messages are delivered
                 self._producer.poll(_POLL_S)
             except KafkaException as error:
                 if refusal_of(error.args[0]) is not None:
-                    self.failed += 1
+                    self._refused(error.args[0])
                     return
                 raise InspectionError(f"{found.position} cannot be published: {error.args[0].str()}") from error
             self._check()
         else:
             return
         self.sent += 1
-        self.cameras["" if found.record is None else found.record.key] += 1
         self.poll()
 
     def poll(self) -> None:
@@ -326,13 +340,17 @@ class _Sender:
         if left:
             raise broker_error(self._kafka, f"{left} frames are not acknowledged")
 
-    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+    def _delivered(self, camera: str, error: KafkaError | None, _: Message) -> None:
         if error is None:
-            self.acknowledged += 1
-        else:
-            self.failed += 1
-            if refusal_of(error) is None:  # a permanent refusal is counted, and the next frame is sent
-                self._problem = error
+            self.cameras[camera] += 1
+        elif refusal_of(error) is None:
+            self._problem = error
+        else:  # the next frame is sent
+            self._refused(error)
+
+    def _refused(self, error: KafkaError) -> None:
+        self.failed += 1
+        self.refusal = self.refusal or error.str()
 
     def _check(self) -> None:
         if self._problem is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -19,9 +20,10 @@ from monitoring.drift import DriftOptions
 from replay.republish import _Pace, by_capture, prefix_of, republish, speed_of
 from schemas import Decision, Frame, KafkaSettings, ResultState
 from schemas.codec import decode
-from schemas.errors import BrokerUnavailable, SettingsError
+from schemas.errors import BrokerUnavailable, InspectionError, SettingsError
 from schemas.replay_headers import REPLAY_HEADER, REPLAY_OF_HEADER, REPLAY_TIMESTAMP_HEADER
 from schemas.topics import AUDIT_LOG, TOPICS
+from schemas.topics import FRAMES as FRAMES_TOPIC
 from stream_processors.watch.settings import WatchSettings
 from tests.support.decided_lines import FRAMES, Decided, make_frame
 from tests.support.programs import Programs
@@ -220,3 +222,19 @@ def test_simulated_programs_need_a_line_of_their_own() -> None:
         assert "a simulated line needs a --prefix with 'replay' between dots" in str(result.exception)
     options = DriftOptions(simulated=True)
     assert WatchSettings(KafkaSettings(prefix="inspection.replay"), options=options).options.simulated
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_frames_that_the_topic_refuses_are_said(decided: Decided, form: list[str]) -> None:
+    kafka = dataclasses.replace(decided.kafka, prefix=f"decidedline.replay.{'json' if form else 'text'}")
+    apply(kafka, [dataclasses.replace(FRAMES_TOPIC, max_message_bytes=100)])
+    result = replay(decided.kafka, "--to-topic", kafka.frames, "--speed", "max", *form)
+    assert isinstance(result.exception, InspectionError)
+    assert str(result.exception).startswith(f"{kafka.frames} has refused {FRAMES + 1} of {FRAMES + 1} frames: ")
+    assert "inspection topics diff --bootstrap-servers" in str(result.exception)
+    if form:
+        said = json.loads(result.stdout)
+        assert (said["published"], said["failed"], said["cameras"]) == (0, FRAMES + 1, {})
+    else:
+        assert f"0 frames published again to {kafka.frames}" in result.stdout

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from infra.cli.shared.terminal_text import echo, echo_json, shown
+from schemas.errors import InspectionError
 
 if TYPE_CHECKING:
     from infra.cli.shared.selection_options import SelectionArgs
 
 _DAY_MS = 24 * 3_600_000
+
+
+class NotPublished(InspectionError):
+    """Error: the broker has refused frames."""
 
 
 def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -> None:
@@ -50,7 +55,7 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
                 stop=stop,
                 on_published=lambda count: progress("published", count, resolved.frames_total),
             )
-    if done.is_finished and not done.published:
+    if done.is_finished and not done.published and not done.failed:
         raise empty_selection_error(chosen.source)
     options = f"--bootstrap-servers {kafka.bootstrap_servers} --prefix {prefix}"
     commands = [f"inspection {what} {options}" for what in ("worker", "watch --simulated", "actuate --simulated")]
@@ -68,3 +73,8 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
             echo(f"  {command}")
     if not done.is_finished:
         raise typer.Exit(stop.status)
+    if done.failed:
+        raise NotPublished(
+            f"{topic} has refused {done.failed} of {done.published + done.failed} frames: {done.refusal}; "
+            f"`inspection topics diff {options}` shows the settings of the topic that differ"
+        )
