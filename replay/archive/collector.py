@@ -4,6 +4,7 @@
 2. It asks Kafka if the topic is still the same one; the offsets of a re-created topic start from 0.
 3. It writes the data files, each in one piece.
 4. It writes the commit that names files and offsets, in one piece.
+5. It writes the span that shows if the first or last commits are missing (`replay.archive.span`).
 
 If the process is killed before step 4, the next run repeats the work. Files without a commit are leftovers
 (`replay.archive.verify`).
@@ -12,18 +13,20 @@ If the process is killed before step 4, the next run repeats the work. Files wit
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from replay.archive.batch import ArchiveBatch
+from replay.archive.commits import Commit
 from replay.archive.errors import ArchiveError
 from replay.archive.follower import Partition
 from replay.archive.index import load_commits
-from replay.archive.layout import ARCHIVE_FILE
+from replay.archive.layout import ARCHIVE_FILE, span_name
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.rollup import FROM_COMMITS, roll_up
+from replay.archive.span import ArchivedSpan, load_spans, span_of
 from replay.archive.store import ArchiveStore
 from replay.past.source import stored
 from schemas.codec import Codec
@@ -112,6 +115,7 @@ class Collector:
         self._codec = Codec.from_settings(kafka)
         self._rounds = 0
         self._reported_offsets: dict[Partition, int] = {}
+        self._spans: dict[Partition, ArchivedSpan] = {}
         #: Messages read since the last commit, by partition.
         self.batches: dict[Partition, ArchiveBatch] = {}
         self.report = SinkReport()
@@ -128,11 +132,12 @@ class Collector:
                 raise self._other_topic(topic, other, identity.topic_id)
             roll_up(self._store, commits)
             self._log_open_transactions(topic, identity)
+            self._load_spans(topic, identity, commits)
             for number, (low, high) in watermarks(self._kafka, topic).items():
                 covered = merged((one.begin, one.end) for one in commits if one.partition == number)
                 partition = Partition(topic, number)
                 self._fill(partition, covered, low)
-                end = covered[-1][1] if covered else None
+                end = self._end_of(partition, covered)
                 if end is not None and end > high:
                     raise ArchiveError(
                         f"archive {self._store.uri} has {topic}-{number} up to offset {end}, but the topic ends at "
@@ -243,13 +248,36 @@ class Collector:
         except ArchiveError as error:
             _log.warning("small commits stay as they are for now: %s", error)
 
+    def _load_spans(self, topic: str, identity: TopicIdentity, commits: Sequence[Commit]) -> None:
+        paths = [span_name(topic, number) for number in identity.partitions]
+        found = load_spans(self._store, paths, lambda error: _log.warning("%s", error))
+        before = {span.partition: span for span in found if span.topic_id == identity.topic_id}
+        for number in identity.partitions:
+            span = span_of((one for one in commits if one.partition == number), before.get(number))
+            if span is not None:
+                self._spans[Partition(topic, number)] = span
+
+    def _end_of(self, partition: Partition, covered: tuple[tuple[int, int], ...]) -> int | None:
+        """Return the offset from which on a partition is archived; None from its start on."""
+        span = self._spans.get(partition)
+        if span is None:
+            return None
+        end = covered[-1][1] if covered else span.begin
+        if end < span.end:
+            _log.warning("%s-%d: offsets %d to %d are archived again: a commit is lost", *partition, end, span.end - 1)
+        return end
+
     def _batch_from(self, partition: Partition, end: int | None, low: int) -> ArchiveBatch:
         """Return a batch from the archive's end on, or from the topic's start if offsets between were deleted."""
         begin = low if end is None else max(end, low)
-        deleted_from = end if end is not None and end < low else None
+        # Offsets of a commit that was lost were archived once.
+        archived = end if end is None or partition not in self._spans else max(end, self._spans[partition].end)
+        deleted_from = archived if archived is not None and archived < low else None
         if deleted_from is not None:
             self.report.deleted += low - deleted_from
-            _log.warning("%s-%d: offsets %d to %d were deleted before they were archived", *partition, end, low - 1)
+            _log.warning(
+                "%s-%d: offsets %d to %d were deleted before they were archived", *partition, deleted_from, low - 1
+            )
         identity = self._known[partition.topic]
         record = self._records[partition.topic]
         return ArchiveBatch(partition.topic, identity.topic_id, partition.number, record, begin, deleted_from)
@@ -304,6 +332,11 @@ class Collector:
         """Archive a batch, and return the next one. The caller has checked the topics."""
         commit = batch.write(self._store)
         self._store.write(commit.path, commit.to_bytes())
+        partition = Partition(batch.topic, batch.partition)
+        span = span_of([commit], self._spans.get(partition))
+        assert span is not None
+        self._store.write(span.path, span.to_bytes())
+        self._spans[partition] = span
         self.report.messages += batch.messages
         self.report.commits += 1
         self.report.files += len(commit.files)

@@ -4,6 +4,7 @@
 
     {uri}/archive.json                                         the format's version
     {uri}/commits/{topic}/{partition}/{begin}-{end}.json       archived offsets: written last
+    {uri}/commits/{topic}/{partition}/span.json                first and last offset of all commits: written after each
     {uri}/{topic}/line=L1/camera=press%2Ftop/date=2026-11-24/{partition}-{first}-{end}-{hash}.avro
     {uri}/{topic}/date=2026-11-24/...                          records without a camera: dead letters
     {uri}/{topic}/unreadable/date=2026-11-24/...               messages that are not a valid record, as they came
@@ -23,6 +24,7 @@ from urllib.parse import quote
 
 ARCHIVE_FILE = "archive.json"
 COMMITS = "commits"
+_SPAN = "span.json"
 #: Maximum number of characters of a percent-encoded name in a path; a file system takes 255 bytes.
 _LONGEST = 150
 #: Range of years that a datetime, and so most readers of Avro files, can represent (UTC µs).
@@ -123,3 +125,22 @@ def parse_commit_name(path: str) -> CommitName | None:
     if len(parts) != 4 or parts[0] != COMMITS or not parts[2].isdecimal() or match is None:
         return None
     return CommitName(parts[1], int(parts[2]), int(match[1]), int(match[2]))
+
+
+def span_name(topic: str, partition: int) -> str:
+    """Return the path of the span of a partition."""
+    return f"{COMMITS}/{topic}/{partition}/{_SPAN}"
+
+
+def parse_span_name(path: str) -> tuple[str, int] | None:
+    """Return topic and partition in the path of a span; None if the path is not that of a span.
+
+    Examples
+    --------
+    >>> parse_span_name(span_name("inspection.frames", 3))
+    ('inspection.frames', 3)
+    """
+    parts = path.split("/")
+    if len(parts) != 4 or (parts[0], parts[3]) != (COMMITS, _SPAN) or not parts[2].isdecimal():
+        return None
+    return parts[1], int(parts[2])

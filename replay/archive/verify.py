@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from replay.archive.commits import Commit, DataFile, pieces
+from replay.archive.commits import Commit, DataFile, Piece, pieces
 from replay.archive.container import messages
 from replay.archive.errors import ArchiveError
 from replay.archive.index import load_commits
 from replay.archive.layout import ARCHIVE_FILE, parse_commit_name
 from replay.archive.reader import damaged, read_checked, read_header, segment_bounds
+from replay.archive.span import ArchivedSpan, load_spans
 from replay.archive.store import ArchiveEntry, ArchiveStore
 from schemas.codec import Codec
 from schemas.topics import TOPICS
@@ -24,6 +25,7 @@ from transport.store_files import PART_PREFIX
 
 #: Minimum age of leftovers: a sink may still be writing younger ones.
 LEFTOVER_AGE_S = 3600.0
+_REMEDY = "`inspection archive` archives again what the topic still has"
 _DATA = re.compile(r"(\d+)-(\d{20})-(\d{20})-[0-9a-f]{16}\.avro")
 
 
@@ -36,14 +38,15 @@ class Verification:
     damage
         Missing or altered data, one line each.
     gaps
-        Offsets that the topic had deleted before they were archived, one line each.
+        Offsets that the topic had deleted before they were archived, and offsets before the first commit that were
+        archived once, one line each.
     twice
         Number of offsets that two commits have; the reader takes each once.
     leftovers
         Files that no commit names, with their sizes. Most come from killed runs and are harmless.
     kept
-        Leftovers with offsets that no commit has, between those of two commits: a commit was lost, and they may be the
-        only copy. They are never removed.
+        Leftovers with offsets that no commit has, behind those of another commit: a commit was lost, and they may be
+        the only copy. They are never removed.
     removed
         Number of leftovers that were removed.
     """
@@ -90,7 +93,10 @@ def verify(
     report = Verification()
     # List the files first: then files that a sink commits meanwhile are not taken for leftovers.
     listing = store.find("")
-    topics = sorted({name.topic for path in listing if (name := parse_commit_name(path)) is not None})
+    # Spans come before the commits: then a commit that a sink writes meanwhile is not taken for a lost one.
+    spans = load_spans(store, listing, lambda error: report.damage.append(str(error)))
+    named_topics = {name.topic for path in listing if (name := parse_commit_name(path)) is not None}
+    topics = sorted(named_topics | {span.topic for span in spans})
     loaded = {topic: load_commits(store, topic, lambda _, error: report.damage.append(str(error))) for topic in topics}
     unknown = bool(report.damage)
     work = {file.path: file.size_bytes for commits in loaded.values() for commit in commits for file in commit.files}
@@ -100,7 +106,7 @@ def verify(
     holes: list[_Hole] = []
     for topic, commits in loaded.items():
         report.commits += len(commits)
-        holes += _check_chain(topic, commits, report)
+        holes += _check_chain(topic, commits, [span for span in spans if span.topic == topic], report)
         for commit in commits:
             offsets: array[int] = array("q")
             for file in commit.files:
@@ -124,11 +130,14 @@ def verify(
     if remove_leftovers and not unknown:
         limit_us = time.time_ns() // 1000 - round(LEFTOVER_AGE_S * 1e6)
         for path in set(report.leftovers) - set(report.kept):
-            modified_us = listing[path].modified_us
-            if modified_us is not None and modified_us < limit_us:
+            if _is_older(listing.get(path), limit_us) and _is_older(store.find(path).get(path), limit_us):
                 store.remove(path)
                 report.removed += 1
     return report
+
+
+def _is_older(entry: ArchiveEntry | None, limit_us: int) -> bool:
+    return entry is not None and entry.modified_us is not None and entry.modified_us < limit_us
 
 
 def _is_ours(path: str) -> bool:
@@ -138,7 +147,7 @@ def _is_ours(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Hole:
-    """Offsets [begin, end) of a partition that no commit has, between those of two commits."""
+    """Offsets [begin, end) of a partition that no commit has, although they were archived."""
 
     topic: str
     partition: int
@@ -155,7 +164,7 @@ class _Hole:
         return partition == self.partition and first < self.end and self.begin < end
 
 
-def _check_chain(topic: str, commits: list[Commit], report: Verification) -> list[_Hole]:
+def _check_chain(topic: str, commits: list[Commit], spans: list[ArchivedSpan], report: Verification) -> list[_Hole]:
     """Check that the commits of each partition follow one another; return the holes that lost commits have left."""
     holes: list[_Hole] = []
     by_id: dict[str, list[str]] = {}
@@ -177,10 +186,27 @@ def _check_chain(topic: str, commits: list[Commit], report: Verification) -> lis
                 report.gaps.append(f"{where} were deleted before they were archived")
             else:
                 holes.append(_Hole(topic, number, before.end, after.begin))
-                report.damage.append(
-                    f"{where}: a commit is missing; `inspection archive` archives again what the topic still has"
-                )
+                report.damage.append(f"{where}: a commit is missing; {_REMEDY}")
+    ids = set(by_id)
+    for span in spans:
+        if not ids or span.topic_id in ids:
+            own = [commit for commit in commits if commit.partition == span.partition]
+            holes += _check_ends(span, pieces(own), report)
     return holes
+
+
+def _check_ends(span: ArchivedSpan, found: list[Piece], report: Verification) -> list[_Hole]:
+    """Report offsets before the first commit, which may have been removed on purpose, and behind the last one."""
+    begin, end = (found[0].begin, found[-1].end) if found else (span.begin, span.begin)
+    where = f"{span.topic}-{span.partition}: offsets"
+    if span.begin < begin:
+        report.gaps.append(
+            f"{where} {span.begin} to {begin - 1} were archived once: their commits are not here any more"
+        )
+    if end >= span.end:
+        return []
+    report.damage.append(f"{where} {end} to {span.end - 1}: the last commits are missing; {_REMEDY}")
+    return [_Hole(span.topic, span.partition, end, span.end)]
 
 
 def _check_file(
@@ -194,7 +220,8 @@ def _check_file(
 ) -> array[int]:
     """Return the offsets of a file's records; if the file is damaged, report it and return no offsets."""
     entry = listing.get(file.path)
-    # A sink may have written the file since the listing was made: reading the file decides.
+    if quick and (entry is None or entry.size_bytes != file.size_bytes):
+        entry = store.find(file.path).get(file.path)  # a sink may have written it since the listing was made
     if quick and (entry is None or entry.size_bytes != file.size_bytes):
         why = "is missing" if entry is None else f"has {entry.size_bytes} bytes, not {file.size_bytes}"
         report.damage.append(f"{file.path} {why}")
