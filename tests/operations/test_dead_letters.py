@@ -139,6 +139,16 @@ def test_what_is_fixed_is_retried_once(letters: KafkaSettings) -> None:
     assert "no dead letter 0-99" in str(run(letters, "retry", "0-99").exception)
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_an_id_that_is_not_there_hides_no_retry(letters: KafkaSettings, form: list[str]) -> None:
+    result = run(letters, "retry", "0-0", "0-99", *form)
+    assert str(result.exception).startswith("no dead letter 0-99; ")
+    if form:
+        assert [row["retried"] for row in json.loads(result.stdout)["dead_letters"]] == [True]
+    else:
+        assert result.stdout == "0-0: retried\n1 of 1 retried\n"
+
+
 @pytest.mark.long
 def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (700, 700), np.uint8)

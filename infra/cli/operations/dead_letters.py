@@ -151,8 +151,19 @@ def retry(
     wanted = set(letter_ids or [])
     about = ", ".join(letter_ids or []) or " ".join(filter(None, ("all", kind, last and f"of the last {last}")))
     deed = Deed(Act.DEAD_LETTER_RETRY, f"dead letters: {about}", after=kafka.frames)
+    rows: list[dict[str, Any]] = []
     with nullcontext() if retrier is None else audited(kafka, deed, writes=kafka.frames):
-        rows = list(_retried(retrier, source, kafka, store, wanted, kind, last, force))
+        # Each line comes at once: what has been retried is known also if a later letter ends the command.
+        for row in _retried(retrier, source, kafka, store, wanted, kind, last, force):
+            rows.append(row)
+            if not as_json:
+                done = "would be retried" if dry_run else "retried"
+                echo(f"{row['id']}: {done if row['retried'] else shown(row['why_not'])}")
+    if as_json:
+        echo_json({"dead_letters": rows, "dry_run": dry_run})
+    else:
+        count = sum(row["retried"] for row in rows)
+        echo(f"{count} of {len(rows)} " + ("would be retried" if dry_run else "retried"))
     if retrier is not None and any(row["retried"] for row in rows):
         ids = ", ".join(row["id"] for row in rows if row["retried"])
         record_done(kafka, dataclasses.replace(deed, about=f"dead letters: {ids}"), warn)
@@ -161,14 +172,6 @@ def retry(
         raise SettingsError(
             f"no dead letter {', '.join(sorted(missing))}; `inspection dead-letters list` shows their ids"
         )
-    if as_json:
-        echo_json({"dead_letters": rows, "dry_run": dry_run})
-    else:
-        for row in rows:
-            retried = ("would be " if dry_run else "") + "retried"
-            echo(f"{row['id']}: {retried if row['retried'] else shown(row['why_not'])}")
-        count = sum(row["retried"] for row in rows)
-        echo(f"{count} of {len(rows)} " + ("would be retried" if dry_run else "retried"))
     if wanted and not all(row["retried"] for row in rows):
         raise NotRetried("not all of them were retried")
 
