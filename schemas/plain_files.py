@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from schemas.errors import SettingsError
+from schemas.private_files import open_new, sync_folder
 
 
 def read_plain(path: Path, most_bytes: int, *, regular: bool = True) -> bytes:
@@ -85,6 +86,38 @@ def check_output_file(path: Path) -> None:
         raise SettingsError(f"{path}: is a folder; name a file")
     if not stat.S_ISREG(mode):
         raise SettingsError(f"{path}: is a device, a pipe or a socket; name a file")
+
+
+def replace_plain(path: Path, data: bytes) -> None:
+    """Replace a file as a whole: after a full disk, a kill or a power cut the earlier content is still there.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    SettingsError
+        If something else than a file is there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "selection.json"
+    >>> replace_plain(path, b"{}")
+    >>> path.read_bytes()
+    b'{}'
+    """
+    check_output_file(path)
+    descriptor, part = open_new(path.parent, f".{path.name[:100]}.", ".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def _size(size_bytes: int) -> str:

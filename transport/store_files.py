@@ -63,13 +63,15 @@ def open_files(
     Raises
     ------
     SettingsError
-        If there is no such file system, or its package is not installed.
+        If the URI is empty, there is no such file system, or its package is not installed.
 
     Examples
     --------
     >>> open_files("memory://images", {})[1]
     '/images'
     """
+    if not uri.strip():  # as of a variable without a value: it would be the current folder
+        raise SettingsError(f"{what}: an empty address; name a directory or s3://bucket/path")
     keep_password(uri)
     keep_secret(
         *(str(options[name]) for name in _SECRET_OPTIONS & options.keys()), os.environ.get("AWS_SECRET_ACCESS_KEY")

@@ -12,12 +12,14 @@ from typing import Any
 
 from schemas.errors import SettingsError
 from schemas.part_ids import real_part_id
-from schemas.plain_files import read_plain
+from schemas.plain_files import read_plain, replace_plain
 from schemas.records import Action, Decision, Frame, Verdict
 
 _VERSION = 1
 #: Largest file: it may name a million frames.
 _MOST_BYTES = 64 * 1024 * 1024
+#: Largest number of frames that a selection by their number can name.
+_MOST_FRAMES = 1_000_000_000
 #: Fields whose names in stored selections are older than those of the code.
 _STORED_NAMES = {"time_basis": "clock", "decided_as": "judged"}
 _FIELDS = {stored: name for name, stored in _STORED_NAMES.items()}
@@ -82,8 +84,8 @@ class Selection:
     def __post_init__(self) -> None:
         if self.from_us is not None and self.to_us is not None and self.from_us >= self.to_us:
             raise SettingsError("the selection ends before it begins")
-        if self.last is not None and self.last < 1:
-            raise SettingsError(f"the last {self.last} frames: at least 1")
+        if self.last is not None and not 1 <= self.last <= _MOST_FRAMES:
+            raise SettingsError(f"the last {self.last} frames: at least 1, at most {_MOST_FRAMES}")
         parts = tuple(map(real_part_id, self.parts))
         if None in parts:
             raise SettingsError(f"part {self.parts[parts.index(None)]!r:.80}: the id of a part shows something")
@@ -173,10 +175,10 @@ class Selection:
         Raises
         ------
         SettingsError
-            If the file cannot be written.
+            If the file cannot be written; an earlier one is then as it was.
         """
         try:
-            path.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+            replace_plain(path, json.dumps(self.to_json(), indent=2).encode() + b"\n")
         except OSError as error:
             raise SettingsError(f"selection {path}: {error.strerror or error}") from error
 

@@ -107,3 +107,9 @@ def test_times_at_the_edge_are_one_line(zone: str, text: str) -> None:
     # Accepted or refused by the zone, but never with another error.
     with contextlib.suppress(SettingsError):
         assert isinstance(utc_us(text, "--from"), int)
+
+
+@pytest.mark.parametrize("times", [("", None), (None, ""), ("2026-11-24", "")])
+def test_an_empty_time_selects_not_everything(times: tuple[str | None, str | None]) -> None:
+    with pytest.raises(SettingsError, match=r"--(from|to) '': a time as in"):
+        time_range(*times, None)

@@ -190,15 +190,18 @@ def _times(from_time: str | None, to_time: str | None, last: str | None) -> tupl
     """
     import time
 
-    from infra.cli.shared.times import utc_us
+    from infra.cli.shared.times import frames_or_seconds, utc_us
 
-    begin_us = utc_us(from_time, "--from") if from_time else None
-    end_us = utc_us(to_time, "--to") if to_time else None
-    if last is None or last.isdecimal():
-        return begin_us, end_us, None if last is None else int(last)
+    begin_us = None if from_time is None else utc_us(from_time, "--from")
+    end_us = None if to_time is None else utc_us(to_time, "--to")
+    if last is None:
+        return begin_us, end_us, None
+    count, duration_s = frames_or_seconds(last, "--last")
+    if last.strip().isdecimal():
+        return begin_us, end_us, count
     if begin_us is not None or end_us is not None:
         raise SettingsError("--last 8h stands alone: give it, or --from and --to")
-    return time.time_ns() // 1000 - _us(last, "--last"), None, None
+    return time.time_ns() // 1000 - round(duration_s * 1e6), None, None
 
 
 def _us(text: str, option: str) -> int:

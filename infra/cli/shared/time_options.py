@@ -35,12 +35,12 @@ def time_range(from_time: str | None, to_time: str | None, last: str | None) -> 
     from infra.cli.shared.times import seconds, utc_us
     from transport.topic_ranges import TimeRange
 
-    if last is not None and (from_time or to_time):
+    if last is not None and (from_time is not None or to_time is not None):
         raise SettingsError("--last stands alone: give it, or --from and --to")
-    begin = utc_us(from_time, "--from") if from_time else None
+    begin = None if from_time is None else utc_us(from_time, "--from")
     if last is not None:
         begin = time.time_ns() // 1000 - round(seconds(last, "--last") * 1e6)
-    end = utc_us(to_time, "--to") if to_time else None
+    end = None if to_time is None else utc_us(to_time, "--to")
     if begin is not None and end is not None and begin >= end:
         raise SettingsError("--from is not before --to")
     return TimeRange(begin, end)

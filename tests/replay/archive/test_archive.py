@@ -357,6 +357,7 @@ def test_mistakes_are_errors_of_one_line(line: KafkaSettings, tmp_path: Path) ->
     nobody = KafkaSettings("127.0.0.1:9", line.prefix)
     for kafka, arguments, error, text in (
         (line, ["--once"], SettingsError, "where to?"),
+        (line, ["--to", "", "--once"], SettingsError, "archive: an empty address"),
         (line, ["--to", "gs9://x", "--once"], SettingsError, "archive 'gs9://x'"),
         (line, ["--to", str(tmp_path / "file"), "--once"], ArchiveError, "cannot be"),
         (nobody, ["--to", str(tmp_path / "a"), "--once"], BrokerUnavailable, "127.0.0.1:9"),

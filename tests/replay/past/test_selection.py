@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ from tests.support.gate_records import make_frame
         ('{"selection": 1, "judged": ["MAYBE"]}', "verdict 'MAYBE': one of OK"),
         ('{"selection": 1, "clock": "wall"}', "no selection"),
         ('{"selection": 1, "last": 0}', "at least 1"),
+        ('{"selection": 1, "last": 99999999999999999999}', "at most 1000000000"),
         ('{"selection": 1, "last": true}', "last: a whole number"),
     ],
 )
@@ -51,6 +54,20 @@ def test_a_selection_is_kept_in_a_file(tmp_path: Path) -> None:
             Selection.load(path)
     with pytest.raises(SettingsError, match="selection "):
         chosen.save(tmp_path / "no" / "such.json")
+
+
+def test_a_full_disk_leaves_an_earlier_selection(tmp_path: Path) -> None:
+    path = tmp_path / "selection.json"
+    Selection(lots=("before",)).save(path)
+    program = (
+        "import resource, sys; from pathlib import Path; from replay.past.selection import Selection\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "Selection(lots=('x' * 1000,)).save(Path(sys.argv[1]))"
+    )
+    ended = subprocess.run([sys.executable, "-P", "-c", program, path], capture_output=True, text=True, check=False)
+    assert f"SettingsError: selection {path}: File too large" in ended.stderr
+    assert Selection.load(path) == Selection(lots=("before",))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_part_id_of_a_barcode_reader_selects_its_frames() -> None:
