@@ -239,6 +239,22 @@ class RunFolder:
         except OSError as error:
             raise SettingsError(f"{self.path}: {error.strerror or error}") from error
 
+    def discard(self) -> None:
+        """Delete the files of the run, and its folder; a folder behind a symbolic link stays, empty.
+
+        Raises
+        ------
+        SettingsError
+            If they cannot be deleted.
+        """
+        try:
+            for each in self.path.iterdir():
+                each.unlink()
+            if not self.path.is_symlink():
+                self.path.rmdir()
+        except OSError as error:
+            raise SettingsError(f"{self.path}: {error.strerror or error}") from error
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Prevent other processes from resuming the run meanwhile.

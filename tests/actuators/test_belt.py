@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import threading
@@ -16,6 +17,7 @@ from actuators import GateSettings, Instruction, InstructionReason, PartTracker
 from actuators.acted_log import ActedLog
 from actuators.belt import BeltWatch
 from actuators.belt_file import BeltFile
+from actuators.fault_store import Fault, FaultStore, PersistedFault
 from actuators.metrics import GateMetrics
 from actuators.staleness import StalenessFilter
 from actuators.suspension import suspended_s
@@ -296,3 +298,15 @@ def test_what_was_captured_while_the_machine_was_suspended_is_history() -> None:
 
 def test_time_asleep_is_that_of_the_machine() -> None:
     assert abs(suspended_s() - suspended_s()) < 0.1
+
+
+def test_a_reset_tells_that_the_belt_stands(tmp_path: Path) -> None:
+    store = FaultStore(tmp_path)
+    store.open()
+    store.save(PersistedFault(Fault("f1", 0, "3 parts in a row without a usable decision", 3)))
+    store.close()
+    BeltFile(tmp_path).stop("eva", "jam")
+    where = ("--state-dir", str(tmp_path))
+    reset = run("gate", "reset", *where, "--note", "looked", "--bootstrap-servers", "127.0.0.1:9", "--json")
+    assert json.loads(reset.stdout)["belt_stop"]["note"] == "jam"
+    assert reset.stdout == run("gate", "status", *where, "--json").stdout

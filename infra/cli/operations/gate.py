@@ -22,7 +22,6 @@ from infra.cli.shared.terminal_text import echo, echo_json
 from schemas.moments import time_text
 
 if TYPE_CHECKING:
-    from actuators.belt_file import BeltStop
     from actuators.fault_reset import FaultStatus
 
 #: Longest wait for Kafka after a reset, in seconds.
@@ -36,11 +35,10 @@ _StateDir = Annotated[Path, typer.Option(help="State directory of the gate, as g
 @app.command()
 def status(state_dir: _StateDir, as_json: Json = False) -> None:
     """Show if the gate runs, if it is in FAULT, and if its belt is stopped; exit status 1 in FAULT."""
-    from actuators.belt_file import BeltFile
     from actuators.fault_reset import standing
 
     found = standing(state_dir)
-    _show(found, as_json, BeltFile(state_dir).load())
+    _show(found, state_dir, as_json)
     if found.fault is not None:
         raise typer.Exit(1)
 
@@ -79,11 +77,10 @@ def reset(
     from actuators.fault_reset import reset_fault
 
     found = reset_fault(state_dir, who or user_name("--who"), note, timeout_s=timeout_s)
-    _show(found, as_json)
-    if found.fault is None:
-        _copy(state_dir, bootstrap_servers, prefix)
+    _show(found, state_dir, as_json)
     if found.fault is not None:
         raise typer.Exit(1)
+    _copy(state_dir, bootstrap_servers, prefix)
 
 
 @app.command()
@@ -131,9 +128,12 @@ def _copy(state_dir: Path, bootstrap_servers: str, prefix: str) -> None:
         warn(f"the reset is not in the audit log yet: {why}; `inspection trail copy --state-dir {state_dir}` copies it")
 
 
-def _show(found: FaultStatus, as_json: bool, belt: BeltStop | None = None) -> None:
+def _show(found: FaultStatus, state_dir: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
+    from actuators.belt_file import BeltFile
+
+    belt = BeltFile(state_dir).load()
     if as_json:
         echo_json({**found.as_dict(), "belt_stop": None if belt is None else asdict(belt)})
         return

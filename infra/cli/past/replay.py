@@ -129,7 +129,6 @@ class RunOptions:
 
 def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, options: RunOptions) -> RunResult:
     """Start a new run; without a folder it uses a temporary one."""
-    import shutil
     import tempfile
 
     from infra.cli.shared.progress import reading
@@ -149,7 +148,7 @@ def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, opt
                 outcome = _run(chosen, resolved, loaded, folder, options, progress)
         if outcome.is_finished and outcome.summary.selected == 0:
             if out is not None:
-                shutil.rmtree(out)
+                folder.discard()
             raise empty_selection_error(chosen.source)
     return outcome
 

@@ -118,11 +118,17 @@ def test_a_model_that_decides_otherwise_under_the_same_name_is_found_out(decided
 
 
 def test_an_empty_selection_says_what_there_is(decided: Decided, tmp_path: Path) -> None:
-    for arguments in (["--to", "2001-01-01T00:00Z"], ["--camera", "no/where", "--out", str(tmp_path / "run")]):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    nowhere = ["--camera", "no/where", "--out"]
+    for arguments in (
+        ["--to", "2001-01-01T00:00Z"], [*nowhere, str(tmp_path / "run")], [*nowhere, str(tmp_path / "link")],
+    ):  # fmt: skip
         result = replay(decided, *arguments)
         assert isinstance(result.exception, EmptySelection)
         assert "decidedline.frames has frames from 20" in str(result.exception)
     assert not (tmp_path / "run").exists()
+    assert list((tmp_path / "disk").iterdir()) == []
 
 
 def rows(path: Path) -> list[tuple[Any, ...]]:

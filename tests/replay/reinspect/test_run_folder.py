@@ -156,6 +156,17 @@ def test_a_mark_of_the_end_that_cannot_be_read_is_damage(tmp_path: Path, content
         RunFolder.open(folder.path)
 
 
+def test_a_run_of_nothing_leaves_nothing(tmp_path: Path) -> None:
+    run = filled(tmp_path / "run", 1)
+    with run.lock():
+        pass
+    run.discard()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    filled(tmp_path / "link", 1).discard()
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["disk", "link"]
+
+
 def test_a_progress_that_is_none(tmp_path: Path) -> None:
     folder = filled(tmp_path / "run", 1)
     values = json.loads((tmp_path / "run" / "run.json").read_bytes())
