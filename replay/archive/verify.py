@@ -99,48 +99,38 @@ def verify(
     topics = sorted(named_topics | {span.topic for span in spans})
     loaded = {topic: load_commits(store, topic, lambda _, error: report.damage.append(str(error))) for topic in topics}
     unknown = bool(report.damage)
-    work = {file.path: file.size_bytes for commits in loaded.values() for commit in commits for file in commit.files}
-    report.topics, report.files, report.bytes = len(topics), len(work), sum(work.values())
-    done = 0
-    checked: dict[str, array[int]] = {}
+    files = {file.path: file for commits in loaded.values() for commit in commits for file in commit.files}
+    report.topics, report.files = len(topics), len(files)
+    report.bytes = sum(file.size_bytes for file in files.values())
+    checker = _Checker(store, listing, report, on_progress, is_quick=quick)
     holes: list[_Hole] = []
     for topic, commits in loaded.items():
-        report.commits += len(commits)
         holes += _check_chain(topic, commits, [span for span in spans if span.topic == topic], report)
-        for commit in commits:
-            offsets: array[int] = array("q")
-            for file in commit.files:
-                if file.path not in checked:
-                    report.messages += file.records
-                    checked[file.path] = _check_file(store, listing, commit, file, report, quick=quick)
-                    done += file.size_bytes
-                    on_progress(done, report.bytes)
-                offsets.extend(checked[file.path])
-            if len(set(offsets)) < len(offsets):
-                some = sorted(offset for offset, count in Counter(offsets).items() if count > 1)[:3]
-                report.damage.append(f"{commit.path}: its files have offsets twice: {', '.join(map(str, some))}")
-        checked.clear()
-    named = {*work, ARCHIVE_FILE}
+        checker.check(commits)
     report.leftovers = {
-        path: entry.size_bytes
-        for path, entry in listing.items()
-        if path not in named and parse_commit_name(path) is None and _is_ours(path)
+        path: entry.size_bytes for path, entry in listing.items() if path not in files and _is_data(path)
     }
     report.kept = [path for path in report.leftovers if any(hole.may_have_named(path) for hole in holes)]
     if remove_leftovers and not unknown:
-        limit_us = time.time_ns() // 1000 - round(LEFTOVER_AGE_S * 1e6)
-        for path in set(report.leftovers) - set(report.kept):
-            if _is_older(listing.get(path), limit_us) and _is_older(store.find(path).get(path), limit_us):
-                store.remove(path)
-                report.removed += 1
+        _remove_leftovers(store, listing, report)
     return report
+
+
+def _remove_leftovers(store: ArchiveStore, listing: Mapping[str, ArchiveEntry], report: Verification) -> None:
+    """Delete the old leftovers. The listing may be hours old: a sink may have written such a file again since."""
+    limit_us = time.time_ns() // 1000 - round(LEFTOVER_AGE_S * 1e6)
+    for path in set(report.leftovers) - set(report.kept):
+        if _is_older(listing.get(path), limit_us) and _is_older(store.find(path).get(path), limit_us):
+            store.remove(path)
+            report.removed += 1
 
 
 def _is_older(entry: ArchiveEntry | None, limit_us: int) -> bool:
     return entry is not None and entry.modified_us is not None and entry.modified_us < limit_us
 
 
-def _is_ours(path: str) -> bool:
+def _is_data(path: str) -> bool:
+    """Return True for a data file, and for one that was not finished."""
     name = path.rpartition("/")[2]
     return _DATA.fullmatch(name) is not None or name.startswith(PART_PREFIX)
 
@@ -171,8 +161,8 @@ def _check_chain(topic: str, commits: list[Commit], spans: list[ArchivedSpan], r
     for commit in commits:
         by_id.setdefault(commit.topic_id, []).append(commit.path)
     if len(by_id) > 1:
-        said = "; ".join(f"{name}: {', '.join(paths[:3])}" for name, paths in by_id.items())
-        report.damage.append(f"commits of {topic} are of {len(by_id)} topics of that name: {said}")
+        found_ids = "; ".join(f"{name}: {', '.join(paths[:3])}" for name, paths in by_id.items())
+        report.damage.append(f"commits of {topic} are of {len(by_id)} topics of that name: {found_ids}")
     for number in sorted({commit.partition for commit in commits}):
         own = [commit for commit in commits if commit.partition == number]
         found = pieces(own)
@@ -187,9 +177,8 @@ def _check_chain(topic: str, commits: list[Commit], spans: list[ArchivedSpan], r
             else:
                 holes.append(_Hole(topic, number, before.end, after.begin))
                 report.damage.append(f"{where}: a commit is missing; {_REMEDY}")
-    ids = set(by_id)
     for span in spans:
-        if not ids or span.topic_id in ids:
+        if not by_id or span.topic_id in by_id:
             own = [commit for commit in commits if commit.partition == span.partition]
             holes += _check_ends(span, pieces(own), report)
     return holes
@@ -209,39 +198,76 @@ def _check_ends(span: ArchivedSpan, found: list[Piece], report: Verification) ->
     return [_Hole(span.topic, span.partition, end, span.end)]
 
 
-def _check_file(
-    store: ArchiveStore,
-    listing: Mapping[str, ArchiveEntry],
-    commit: Commit,
-    file: DataFile,
-    report: Verification,
-    *,
-    quick: bool,
-) -> array[int]:
-    """Return the offsets of a file's records; if the file is damaged, report it and return no offsets."""
-    entry = listing.get(file.path)
-    if quick and (entry is None or entry.size_bytes != file.size_bytes):
-        entry = store.find(file.path).get(file.path)  # a sink may have written it since the listing was made
-    if quick and (entry is None or entry.size_bytes != file.size_bytes):
-        why = "is missing" if entry is None else f"has {entry.size_bytes} bytes, not {file.size_bytes}"
-        report.damage.append(f"{file.path} {why}")
-    if quick:
-        return array("q")
-    try:
-        return _read_file(store, commit, file)
-    except ArchiveError as error:
-        report.damage.append(str(error))
-        return array("q")
+class _Checker:
+    """Check of the files that commits name; damage goes into the report."""
+
+    def __init__(
+        self,
+        store: ArchiveStore,
+        listing: Mapping[str, ArchiveEntry],
+        report: Verification,
+        on_progress: Callable[[int, int], object],
+        *,
+        is_quick: bool,
+    ) -> None:
+        self._store, self._listing, self._report = store, listing, report
+        self._on_progress, self._is_quick = on_progress, is_quick
+        self._done_bytes = 0
+
+    def check(self, commits: list[Commit]) -> None:
+        """Check each file of a topic's commits once, and that no commit has an offset twice."""
+        self._report.commits += len(commits)
+        checked: dict[str, array[int]] = {}
+        for commit in commits:
+            offsets: array[int] = array("q")
+            for file in commit.files:
+                if file.path not in checked:
+                    checked[file.path] = self._check_file(commit, file)
+                offsets.extend(checked[file.path])
+            if len(set(offsets)) < len(offsets):
+                some = sorted(offset for offset, count in Counter(offsets).items() if count > 1)[:3]
+                self._report.damage.append(f"{commit.path}: its files have offsets twice: {', '.join(map(str, some))}")
+
+    def _check_file(self, commit: Commit, file: DataFile) -> array[int]:
+        """Return the offsets of a file's records; no offsets if it is damaged, or only its size was checked."""
+        offsets: array[int] = array("q")
+        try:
+            if self._is_quick:
+                self._check_size(file)
+            else:
+                offsets = _read_file(self._store, commit, file)
+        except ArchiveError as error:
+            self._report.damage.append(str(error))
+        self._report.messages += file.records
+        self._done_bytes += file.size_bytes
+        self._on_progress(self._done_bytes, self._report.bytes)
+        return offsets
+
+    def _check_size(self, file: DataFile) -> None:
+        entry = self._listing.get(file.path)
+        if entry is None or entry.size_bytes != file.size_bytes:
+            entry = self._store.find(file.path).get(file.path)  # a sink may have written it since the listing was made
+        if entry is None:
+            raise ArchiveError(f"{file.path} is missing")
+        if entry.size_bytes != file.size_bytes:
+            raise ArchiveError(f"{file.path} has {entry.size_bytes} bytes, not {file.size_bytes}")
 
 
 def _read_file(store: ArchiveStore, commit: Commit, file: DataFile) -> array[int]:
+    """Read a whole file, and return the offsets of its records.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is missing, or is not as its commit describes it.
+    """
     record = next((topic.record for topic in TOPICS if commit.topic.endswith(f".{topic.suffix}")), None)
     if record is None:
         raise ArchiveError(f"{commit.path}: no topic of a line is called {commit.topic}")
     header = read_header(store, file)
     digest = hashlib.sha256(header)
     offsets: array[int] = array("q")
-    times: list[int] = []
+    from_us, to_us = 2**63, -(2**63)
     codec = Codec()
     for number, segment in enumerate(file.segments):
         data = read_checked(store, file, *segment_bounds(file, number), segment.crc32)
@@ -254,9 +280,7 @@ def _read_file(store: ArchiveStore, commit: Commit, file: DataFile) -> array[int
                 if not commit.begin <= position.offset < commit.end or (offsets and position.offset <= offsets[-1]):
                     raise ValueError(f"{position} is out of order, or out of its commit")
                 offsets.append(position.offset)
-                times = [min(*times, stored.timestamp_us), max(*times, stored.timestamp_us)] if times else [
-                    stored.timestamp_us, stored.timestamp_us
-                ]  # fmt: skip
+                from_us, to_us = min(from_us, stored.timestamp_us), max(to_us, stored.timestamp_us)
         except ValueError as error:
             raise damaged(store, file, str(error)) from error
     if digest.hexdigest() != file.sha256:
@@ -265,7 +289,7 @@ def _read_file(store: ArchiveStore, commit: Commit, file: DataFile) -> array[int
         raise damaged(store, file, f"it has more than its {file.size_bytes} bytes")
     if not offsets:
         raise damaged(store, file, "it has no records")
-    said = (file.records, file.first_offset, file.last_offset, file.from_us, file.to_us)
-    if (len(offsets), offsets[0], offsets[-1], *times) != said:
+    indexed = (file.records, file.first_offset, file.last_offset, file.from_us, file.to_us)
+    if (len(offsets), offsets[0], offsets[-1], from_us, to_us) != indexed:
         raise damaged(store, file, "its records are not those that its commit names")
     return offsets
