@@ -144,8 +144,9 @@ def test_commands_find_the_broker_of_their_user(tmp_path: Path) -> None:
     started = run("broker", "start", "--port", "0", data=tmp_path)
     try:
         assert started.returncode == 0, started.stderr
-        assert "it has a password: commands of this user find it" in started.stdout
         status = json.loads(run("broker", "status", "--json", data=tmp_path).stdout)
+        address = f"--bootstrap-servers {status['bootstrap_servers']}"
+        assert f"it has a password: commands of this user find it with {address}\n" in started.stdout
         port = status["bootstrap_servers"].rpartition(":")[2]
         for host in ("127.0.0.1", "localhost"):
             applied = run("topics", "apply", "--bootstrap-servers", f"{host}:{port}", data=tmp_path)

@@ -5,6 +5,7 @@ A fault that nobody expects ends the drain and the camera with an error.
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 import time
@@ -37,6 +38,8 @@ from producers.spool import (
 )
 from producers.spool.damage import PAGE_BYTES
 from producers.testing import ListCamera
+from schemas import KafkaSettings
+from schemas.errors import TopicMissing
 
 IDENTITY = CameraIdentity("line", "press", "top")
 OPTIONS = SpoolOptions(sync="normal")
@@ -214,3 +217,22 @@ def test_a_camera_ends_if_its_sender_does(path: Path, mock_kafka: Callable[..., 
 def test_a_folder_without_spools_is_said(tmp_path: Path, command: str) -> None:
     result = CliRunner().invoke(app, ["spool", command, "--spool-dir", str(tmp_path)])
     assert (result.exit_code, result.stdout) == (0, f"no spool in {tmp_path}\n")
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_what_was_drained_is_said_although_the_next_spool_cannot_be(
+    line: KafkaSettings, tmp_path: Path, form: list[str]
+) -> None:
+    gone = f"{line.prefix}z"  # no topics, and after the other one by its name
+    for prefix in (line.prefix, gone):
+        store_messages(tmp_path / prefix / "press.top.spool")
+    arguments = ["spool", "drain", "--spool-dir", str(tmp_path), "--bootstrap-servers", line.bootstrap_servers, *form]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, TopicMissing)
+    assert done.exception.names == [f"{gone}.frames"]
+    if form:
+        [row] = json.loads(done.stdout)["spools"]
+        assert (row["prefix"], row["sent"], row["frames"], row["error"]) == (line.prefix, 6, 0, None)
+    else:
+        assert done.stdout == f"{line.prefix} press/top: 6 sent, 0 left\n"

@@ -19,6 +19,8 @@ from infra.cli.shared.terminal_text import echo, echo_json, shown
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from producers.spool import SpoolFile
 
 app = typer.Typer(no_args_is_help=True, help="Frames on disk that Kafka has not taken yet: one spool a camera.")
@@ -110,61 +112,58 @@ def drain(
         inspection spool drain --bootstrap-servers kafka:9092
     """
     import time
-    from dataclasses import asdict
 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    rows: list[dict[str, Any]] = []
+    deadline_s = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    files = _found(spool_dir, camera, prefix)
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            for file in files:
+                rows.append(_drained(file, bootstrap_servers, max(0.0, deadline_s - time.monotonic()), progress))
+    finally:  # also if no broker answers any more, or after Ctrl-C: some spools may be drained
+        if as_json:
+            _print_json(rows)
+        for row in [] if as_json else rows:
+            lost = f", {row['found_damaged']} damaged and taken out" if row.get("found_damaged") else ""
+            done = row["error"] or f"{row['sent']} sent{lost}, {row['frames']} left"
+            echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {done}")
+    if not rows and not as_json:
+        echo(f"no spool in {spool_directory(spool_dir)}")
+    if left := sum(row["frames"] for row in rows if row["error"] is None):
+        raise NotDrained(f"{left} frames are left in the spool; run it again when Kafka takes them")
+    _check_readable(rows)
+
+
+def _drained(file: SpoolFile, bootstrap_servers: str, timeout_s: float, progress: Progress) -> dict[str, Any]:
+    """Send the frames of a spool, and return its row."""
+    from dataclasses import asdict
 
     from infra.cli.shared.options import kafka_settings
     from producers.offline_drain import drain_spool
     from producers.sender_thread import SenderStopped
     from producers.spool import SpoolError, read_counts
 
-    rows: list[dict[str, Any]] = []
-    deadline_s = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        for file in _found(spool_dir, camera, prefix):
-            try:
-                counts = read_counts(file.path)
-            except SpoolError as error:
-                rows.append({**_name(file), "error": str(error)})
-                continue
-            found, before = counts, counts.frames
-            task = progress.add_task(f"{shown(file.prefix)} {shown(file.camera)}", total=before)
+    row: dict[str, Any] = {**_name(file), "error": None}
+    try:
+        before = read_counts(file.path)
+        row |= asdict(before)
+        task = progress.add_task(f"{shown(file.prefix)} {shown(file.camera)}", total=before.frames)
 
-            def show(left: int, task: Any = task, before: int = before) -> None:
-                progress.update(task, completed=before - left)
+        def show(left: int) -> None:
+            progress.update(task, completed=before.frames - left)
 
-            left_s = max(0.0, deadline_s - time.monotonic())
-            if before:
-                kafka = kafka_settings(bootstrap_servers, file.prefix)
-                try:
-                    counts = drain_spool(kafka, file, timeout_s=left_s, on_left=show)
-                except (SpoolError, SenderStopped) as error:
-                    rows.append({**_name(file), **asdict(counts), "error": str(error)})
-                    continue
-            sent = max(0, counts.drained - found.drained)
-            rows.append(
-                {
-                    **_name(file),
-                    "sent": sent,
-                    "found_damaged": max(0, counts.damaged - found.damaged),
-                    **asdict(counts),
-                    "error": None,
-                }
-            )
-    if as_json:
-        _print_json(rows)
-    for row in [] if as_json else rows:
-        lost = f", {row['found_damaged']} damaged and taken out" if row.get("found_damaged") else ""
-        done = row["error"] or f"{row['sent']} sent{lost}, {row['frames']} left"
-        echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {done}")
-    if not rows and not as_json:
-        echo(f"no spool in {spool_directory(spool_dir)}")
-    if left := sum(row["frames"] for row in rows if row["error"] is None):
-        raise NotDrained(f"{left} frames are left in the spool; run it again when Kafka takes them")
-    _check_readable(rows)
+        after = before
+        if before.frames:
+            kafka = kafka_settings(bootstrap_servers, file.prefix)
+            after = drain_spool(kafka, file, timeout_s=timeout_s, on_left=show)
+    except (SpoolError, SenderStopped) as error:
+        return {**row, "error": str(error)}
+    sent, damaged = after.drained - before.drained, after.damaged - before.damaged
+    return {**row, **asdict(after), "sent": max(0, sent), "found_damaged": max(0, damaged)}
 
 
 def _found(spool_dir: Path | None, camera: str | None, prefix: str | None) -> list[SpoolFile]:

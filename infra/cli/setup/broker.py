@@ -34,12 +34,13 @@ def _show_cluster(status: ClusterStatus, as_json: bool) -> None:
             echo(f"node {number} does not run, log {node.log}")
     if status.running:
         echo(f"--bootstrap-servers {status.bootstrap_servers}, data {status.data_dir} (private to this user)")
-        _show_security(Path(status.data_dir))
+        _show_security(Path(status.data_dir), status.bootstrap_servers or "")
 
 
-def _show_security(folder: Path) -> None:
+def _show_security(folder: Path, servers: str) -> None:
     from infra.broker.secured_start import find_security
     from schemas.connection.local_broker import CLIENT_FILE, default_data_dir
+    from schemas.settings import DEFAULT_BOOTSTRAP_SERVERS
 
     security = find_security(folder)
     if security is None:
@@ -47,7 +48,10 @@ def _show_security(folder: Path) -> None:
     else:
         kind = "a password" if security.keystore is None else "TLS and a password"
         export = f"export INSPECTION_KAFKA_CONFIG={folder / CLIENT_FILE}"
-        echo(f"it has {kind}: {'commands of this user find it' if folder == default_data_dir() else export}")
+        # Without an address, commands ask the default one.
+        where = "" if DEFAULT_BOOTSTRAP_SERVERS in servers.split(",") else f" with --bootstrap-servers {servers}"
+        find = f"commands of this user find it{where}"
+        echo(f"it has {kind}: {find if folder == default_data_dir() else export}")
 
 
 def _show(status: BrokerStatus, as_json: bool) -> None:
@@ -59,7 +63,7 @@ def _show(status: BrokerStatus, as_json: bool) -> None:
         answers = "answers" if status.ready else "does not answer (yet)"
         echo(f"Kafka {status.version} {answers} at {status.bootstrap_servers} (process {status.pid})")
         echo(f"data {status.data_dir} (private to this user), log {status.log}")
-        _show_security(Path(status.data_dir))
+        _show_security(Path(status.data_dir), status.bootstrap_servers or "")
     else:
         echo(f"no broker runs on {status.data_dir}")
 
