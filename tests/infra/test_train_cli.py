@@ -29,6 +29,7 @@ def test_a_folder_becomes_a_package(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     figures = json.loads(done.stdout)
     assert (figures["good_images"], figures["overkill_asked"]) == (24, 0.02)
+    assert all(isinstance(warning, str) for warning in figures["warnings"])
     assert load_model(out).name == "model"
 
 

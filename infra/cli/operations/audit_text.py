@@ -68,6 +68,11 @@ class AuditReport:
             "total": sums.as_dict(),
             "unexplained_gaps": sums.unexplained_gaps,
             **self.unreadable,
+            "first_unreadable": {
+                **{f"{what}s".replace(" ", "_"): _named(positions) for what, positions in self._unreadable_positions},
+                "spools": list(self.unreadable_spools),
+            },
+            "faults": self.faults,
             "ok": not self.faults,
         }
 
@@ -75,14 +80,19 @@ class AuditReport:
         """Return one line for each camera, and lines for unreadable frames, decisions, dead letters and spools."""
         rows = {**self.cameras, "total": total(self.cameras)} if len(self.cameras) > 1 else self.cameras
         lines = [f"{name}: {_figures(counts)}" for name, counts in rows.items()]
-        for what, positions in (
-            ("frames", self.audit.unreadable_positions),
-            ("decisions", self.audit.unreadable_decisions),
-            ("dead letters", self.audit.unreadable_dead_letters),
-        ):
+        for what, positions in self._unreadable_positions:
             if positions:
-                lines.append(f"unreadable {what}: {len(positions)} ({_named(positions)})")
+                more = ["..."] if len(positions) > _POSITIONS_SHOWN else []
+                lines.append(f"unreadable {what}s: {len(positions)} ({', '.join(_named(positions) + more)})")
         return [*lines, *(f"unreadable spool: {line}" for line in self.unreadable_spools)]
+
+    @property
+    def _unreadable_positions(self) -> tuple[tuple[str, list[AnswerPosition]], ...]:
+        return (
+            ("frame", self.audit.unreadable_positions),
+            ("decision", self.audit.unreadable_decisions),
+            ("dead letter", self.audit.unreadable_dead_letters),
+        )
 
     def write_metrics(self, path: Path) -> None:
         """Write all figures for node_exporter's textfile collector.
@@ -107,6 +117,6 @@ def _figures(counts: CameraCounts) -> str:
     return ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in figures if value or name in _ALWAYS)
 
 
-def _named(positions: list[AnswerPosition]) -> str:
-    named = [f"{topic}/{partition}/{offset}" for topic, partition, offset in positions[:_POSITIONS_SHOWN]]
-    return ", ".join([*named, *(["..."] if len(positions) > _POSITIONS_SHOWN else [])])
+def _named(positions: list[AnswerPosition]) -> list[str]:
+    """Return the first positions as text."""
+    return [f"{topic}/{partition}/{offset}" for topic, partition, offset in positions[:_POSITIONS_SHOWN]]

@@ -93,6 +93,8 @@ def show(
         for key_id, key in sorted(keys.items(), key=_by_name)
     ]
     unknown = sorted(found.revoked - keys.keys())
+    if not rows:
+        raise SettingsError(f"{trust}: no keys in it")
     if as_json:
         echo_json({"keys": rows, "revoked_unknown": unknown, "entries_not_used": faults})
         return
@@ -106,8 +108,6 @@ def show(
     if faults:
         counts = ", ".join(f"{number} {why}" for why, number in faults.items())
         echo(f"entries of the topic that are not used: {counts}", err=True)
-    if not rows:
-        raise SettingsError(f"{trust}: no keys in it")
 
 
 @app.command()

@@ -152,7 +152,7 @@ def train(
         except OSError as error:
             raise SettingsError(f"--out {out}: {error.strerror or error}") from error
     if as_json:
-        echo_json({"model": str(model.path), **model.manifest.metrics})
+        echo_json({"model": str(model.path), **model.manifest.metrics, "warnings": result.warnings})
         return
     for line in result.survey.lines(images):
         echo(line)

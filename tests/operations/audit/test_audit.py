@@ -314,6 +314,8 @@ def test_the_command_closes_the_books_and_says_when_it_cannot(line: KafkaSetting
     assert summary["ok"]
     assert summary["cameras"]["s/c"]["captured"] == 4
     assert summary["unreadable_frames"] == summary["unreadable_decisions"] == summary["unreadable_dead_letters"] == 1
+    assert summary["first_unreadable"]["frames"] == [f"{line.frames}/{place.partition}/{place.offset}"]
+    assert (summary["first_unreadable"]["spools"], summary["faults"]) == ([], {})
     assert 'inspection_audit_frames{camera="s/c",figure="decided"} 2.0' in metrics.read_text()
     assert 'inspection_audit_frames{camera="s/c",figure="unexplained_gaps"} 0.0' in metrics.read_text()
     assert 'inspection_audit_unreadable{figure="unreadable_decisions"} 1.0' in metrics.read_text()
