@@ -166,14 +166,14 @@ def _ordered(
     frames: Iterable[StoredMessage[Frame]], count: int, size_bytes: int
 ) -> Iterator[tuple[int, StoredMessage[Frame]]]:
     heap: list[tuple[int, int, StoredMessage[Frame]]] = []
-    held = 0
+    waiting_bytes = 0
     for found in frames:
         at_us = found.timestamp_us if found.record is None else found.record.captured_at_us
         heapq.heappush(heap, (at_us, found.position.offset, found))
-        held += _size(found)
-        while len(heap) > count or (held > size_bytes and len(heap) > 1):
+        waiting_bytes += _size(found)
+        while len(heap) > count or (waiting_bytes > size_bytes and len(heap) > 1):
             at_us, _, first = heapq.heappop(heap)
-            held -= _size(first)
+            waiting_bytes -= _size(first)
             yield at_us, first
     while heap:
         at_us, _, first = heapq.heappop(heap)

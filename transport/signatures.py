@@ -12,7 +12,6 @@ about the frame with it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
@@ -101,8 +100,3 @@ def verify(public: bytes, header: bytes, content: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
-
-
-def signature_of(headers: Mapping[str, bytes], name: str = SIGNATURE_HEADER) -> bytes | None:
-    """Return a header of a signature; None if the message has none."""
-    return headers.get(name)

@@ -105,10 +105,10 @@ def time_bounds(kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int
 
 def log_open_transactions(kafka: KafkaSettings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """Log the partitions that an open transaction holds back; return the first held offset by partition."""
-    held = first_open_offsets(kafka, topic, partitions)
-    for number, offset in held.items():
+    found = first_open_offsets(kafka, topic, partitions)
+    for number, offset in found.items():
         _log.warning("%s", open_transaction_line(topic, number, offset))
-    return held
+    return found
 
 
 def consumer_settings(*, slow: bool = False) -> dict[str, Any]:

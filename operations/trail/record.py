@@ -178,7 +178,7 @@ def make_event(
     Raises
     ------
     BrokerRefused, SettingsError
-        If the principal cannot be told.
+        If the principal cannot be determined.
     """
     principal = principal_of(kafka)
     return AuditEvent(

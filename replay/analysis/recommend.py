@@ -219,18 +219,23 @@ def _warnings(
     rejected = int((view.score >= threshold).sum())
     if rejected in (0, int(np.isfinite(view.score).sum())):
         what = "rejects every part" if rejected else "accepts every part"
-        found.append(f"the cheapest threshold {what}: for this cost ratio the scores tell too little")
+        found.append(
+            f"the cheapest threshold {what}: for this cost ratio the scores hardly tell good from defective parts"
+        )
     elif max(escape_rate, overkill_rate) > _HALF:
         what = "rejects most good parts" if overkill_rate > _HALF else "accepts most defective parts"
-        found.append(f"the cheapest threshold {what}: is the cost ratio meant so? else the scores tell too little")
+        found.append(
+            f"the cheapest threshold {what}: check --cost-ratio; if it is right, the scores hardly tell good from "
+            "defective parts"
+        )
     for count, what in ((bad, "defective"), (good, "good")):
         if count < FEW_LABELS:
             found.append(f"the threshold rests on labels of {count} {what} parts: {FEW_LABELS} are few")
     reviewed = int((view.action == REVIEW).sum())
     if reviewed:
         found.append(
-            f"{reviewed} parts went to review, where a person decides: what is said of thresholds is of the score "
-            "alone, now and then, and the saving is less if the person is right"
+            f"{reviewed} parts went to review, where a person decides: the threshold and the saving are computed from "
+            "the scores alone, and the saving is less if the person is right"
         )
     if threshold_in_use(view) is None:
         found.append("several thresholds were in use: the saving is against what each part's own did")

@@ -243,7 +243,7 @@ class ArchiveSink:
 
     def _retry_until_done(self, stop: threading.Event, work: Callable[[], object]) -> None:
         """Do the work, and retry until it succeeds; if ``stop`` is set, leave the work to the last attempt."""
-        wait_s, said = _FIRST_WAIT_S, False
+        wait_s, is_logged = _FIRST_WAIT_S, False
         while True:
             try:
                 work()
@@ -252,15 +252,15 @@ class ArchiveSink:
             except TopicMissing:
                 raise
             except InspectionError as error:
-                if not said:
+                if not is_logged:
                     _log.error("%s; tried again until it succeeds, and nothing is read meanwhile", error)
-                said = True
+                is_logged = True
                 self._metrics.unreachable(True)
                 if stop.wait(wait_s):
                     return
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             else:
-                if said:
+                if is_logged:
                     _log.warning("archived again to %s", self._store.uri)
                 self._metrics.unreachable(False)
                 return

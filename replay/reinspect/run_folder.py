@@ -210,13 +210,13 @@ class RunFolder:
             If the part cannot be written.
         """
         data = b"".join(rows)
-        said = {
+        state = {
             "after": {str(number): begin for number, begin in progress.after.items()},
             "summary": progress.summary.to_json(),
         }
         buffer = io.BytesIO()
         writer = Writer(
-            buffer, parsed_row_schema(), metadata={_PROGRESS: json.dumps(said), _CRC: f"{zlib.crc32(data)}"}
+            buffer, parsed_row_schema(), metadata={_PROGRESS: json.dumps(state), _CRC: f"{zlib.crc32(data)}"}
         )
         writer.write_block(_Block(len(rows), io.BytesIO(data)))
         path = self.path / f"rows-{len(self._parts):06}.avro"
@@ -266,12 +266,12 @@ class RunFolder:
         """
         # The lock is a separate file: a user with read access to the run must not be able to take its lock.
         try:
-            held = lock_private(self.path / _LOCK)
+            lock = lock_private(self.path / _LOCK)
         except OSError as error:
             raise RunError(f"{self.path / _LOCK}: {error.strerror or error}") from error
-        if held is None:
+        if lock is None:
             raise RunError(f"{self.path}: another process is at work on this run")
-        with held:
+        with lock:
             self._parts = _parts(self.path)  # another process may have written parts until now
             yield
 

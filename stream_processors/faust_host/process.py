@@ -157,7 +157,7 @@ async def _run(
         while not stop.is_set() and not app.crashed:
             await _wait(stop, 0.2)
     finally:
-        log.info("stopping: finishing what is held")
+        log.info("stopping: finishing the messages in flight")
         if watcher is not None:
             watcher.stop()
         settling = None if settle is None or app.crashed else asyncio.ensure_future(_settle(settle, _end_unsettled))
@@ -200,13 +200,15 @@ async def _settle(settle: Callable[[], Awaitable[None]], end: Callable[[Exceptio
             if time.monotonic() - began_s >= _UNSETTLED_S:
                 end(error)
                 return
-            log.exception("what is held cannot be settled")
+            log.exception("the messages in flight cannot be finished")
         await asyncio.sleep(_SETTLE_S)
 
 
 def _end_unsettled(error: Exception) -> None:
     # Faust would wait for these messages for as long as Kafka is away.
-    log.critical("ending without what is held, which is not committed and is read again at the next start: %s", error)
+    log.critical(
+        "ending with messages in flight; they are not committed, and the next start reads them again: %s", error
+    )
     logging.shutdown()
     os._exit(EXIT_CANNOT_PUBLISH)
 

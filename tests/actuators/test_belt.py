@@ -182,7 +182,7 @@ def test_another_process_stops_the_belt_and_a_restart_knows_it(tmp_path: Path) -
     gate = make_gate(tmp_path)
     assert gate.runner.stats.belt_stopped, "a gate that starts while the belt stands knows it"
     assert "the belt moves" in run("gate", "resume", "--state-dir", str(tmp_path)).output
-    assert "not said to stand" in run("gate", "resume", "--state-dir", str(tmp_path)).output
+    assert "no stop of the belt was reported" in run("gate", "resume", "--state-dir", str(tmp_path)).output
     gate.advance(0.1)
     assert not gate.runner.stats.belt_stopped
     gate.kill()

@@ -110,7 +110,7 @@ def resume(state_dir: _StateDir) -> None:
 
     standing(state_dir)
     was_standing = BeltFile(state_dir).resume()
-    echo("the belt moves" if was_standing else "the belt was not said to stand")
+    echo("the belt moves" if was_standing else "no stop of the belt was reported")
 
 
 def _copy(state_dir: Path, bootstrap_servers: str, prefix: str) -> None:

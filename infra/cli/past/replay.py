@@ -163,7 +163,7 @@ def _resume(chosen: SelectionArgs, path: Path, options: RunOptions) -> RunResult
     from schemas.records import Frame
 
     if not chosen.selection.is_everything:
-        raise SettingsError("--resume stands alone: which frames are meant is in the run")
+        raise SettingsError("--resume stands alone: the run has its own selection")
     folder = RunFolder.open(path)
     topic = chosen.source.topic(Frame)
     if folder.plan.topic != topic:

@@ -31,5 +31,5 @@ def test_a_stop_does_without_what_cannot_be_settled(
 
     asyncio.run(stop())
     assert [str(error) for error in ended] == (["no broker"] if ends else [])
-    assert "what is held cannot be settled" in caplog.text
+    assert "the messages in flight cannot be finished" in caplog.text
     assert calls > 3
