@@ -33,7 +33,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from schemas.private_files import lock_private, make_private_folder, open_private, replace_private
 from transport.deaths import Deaths
@@ -215,12 +215,17 @@ class Quarantine:
         if self._folder is None:
             return
         try:
-            with self._changing, self._locked(self._folder) as suspects:
-                for key, stage, deaths in self._left_by_the_dead(self._folder):
-                    known = suspects.get(key)
-                    deaths += known.deaths if known is not None else 0
-                    suspects[key] = Suspect(*key, stage=stage, deaths=deaths, seen_at_s=time.time())
-                self._suspects = dict(suspects)
+            with self._changing, contextlib.ExitStack() as files:
+                with self._locked(self._folder) as suspects:
+                    dead = [(path, files.enter_context(file)) for path, file in self._left_by_the_dead(self._folder)]
+                    for key, stage, deaths in (each for path, file in dead for each in _in_hand(path, file.fileno())):
+                        known = suspects.get(key)
+                        deaths += known.deaths if known is not None else 0
+                        suspects[key] = Suspect(*key, stage=stage, deaths=deaths, seen_at_s=time.time())
+                    self._suspects = dict(suspects)
+                # Only now: after a full disk or a kill the next process finds them again.
+                for path, _ in dead:
+                    path.unlink(missing_ok=True)
         except (OSError, ValueError) as error:
             log.warning("%s: what dead workers have left cannot be read: %s", self._folder, error)
             return
@@ -293,9 +298,8 @@ class Quarantine:
                 rows = json.dumps([asdict(each) for _, each in newest])
                 replace_private(folder / "suspects.json", rows.encode(), sync=False)
 
-    def _left_by_the_dead(self, folder: Path) -> list[tuple[MessageKey, int, int]]:
-        """Return the messages in hand of dead processes, each with stage and number of deaths; remove their files."""
-        found = []
+    def _left_by_the_dead(self, folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+        """Yield the files of dead processes, open and locked: no other process takes them meanwhile."""
         for path in sorted(folder.glob("*.hand"))[:_MOST_FILES]:
             if path == self._path:
                 continue
@@ -304,16 +308,14 @@ class Quarantine:
             except OSError as error:
                 log.warning("%s: cannot be read: %s", path, error.strerror)
                 continue
+            file = os.fdopen(fd, "rb")
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self.deaths.found()
-                found += _in_hand(path, fd)
-                path.unlink(missing_ok=True)
             except BlockingIOError:
-                continue  # its process is alive
-            finally:
-                os.close(fd)
-        return found
+                file.close()  # its process is alive
+            else:
+                self.deaths.found()
+                yield path, file
 
 
 def _at(slot: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -71,6 +72,24 @@ os.kill(os.getpid(), signal.SIGKILL)
     found = quarantine.suspect(key_of(0, 2, b"in hand"))
     assert found is not None
     assert (found.deaths, found.stage) == (1, Stage.RECORD)
+
+
+def test_a_full_disk_loses_no_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    die(tmp_path, KEY)
+
+    def fill(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transport.quarantine.replace_private", fill)
+        full = Quarantine(tmp_path)
+        assert full.deaths.are_due()
+        assert full.suspect(KEY) is not None
+        full.enter(KEY, Stage.IMAGE)
+        full.abandon()
+    found = Quarantine(tmp_path).suspect(KEY)
+    assert found is not None
+    assert found.deaths == 2
 
 
 def test_files_of_living_processes_are_left_alone(tmp_path: Path) -> None:
