@@ -71,7 +71,7 @@ test-faults: $(STAMP) ## Kill, freeze and fill everything, at length; the table 
 check: lint types
 
 test-importers: $(STAMP) ## Import models with the real frameworks; makes their environments in the cache (10 GB, once)
-	INSPECTION_IMPORTERS=make INSPECTION_MODEL_LOAD_SECONDS=300 $(BIN)/python -m pytest -q -m importers $(ARGS)
+	INSPECTION_IMPORTERS=make $(BIN)/python -m pytest -q -m importers $(ARGS)
 
 test-unit: $(STAMP) ## Only the tests that need no Kafka
 	$(BIN)/python -m pytest -q -m "not broker" $(ARGS)

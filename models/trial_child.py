@@ -22,7 +22,7 @@ def limit(memory_bytes: int, seconds: float) -> None:
         (
             resource.RLIMIT_CPU,
             int(seconds) * 2 + 10,
-        ),  # for a parent that is gone; otherwise it ends the child by elapsed time
+        ),  # for a parent that is gone; otherwise the parent ends the child
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
     ):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import stat
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +64,36 @@ def test_a_loop_without_end_ends(make_package: MakePackage, monkeypatch: pytest.
     ):
         load_model(make_package(endless()))
     assert not own_cache.exists()
+
+
+def test_a_busy_machine_makes_no_model_slow(make_package: MakePackage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that has no processor for twice the limit, as beside other programs."""
+    monkeypatch.setenv(SECONDS_VARIABLE, "3")
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    stopped: list[int] = []
+
+    def stop() -> None:
+        while not stopped:
+            stopped.extend(map(int, children.read_text().split()))
+        os.kill(stopped[0], signal.SIGSTOP)
+        time.sleep(6)
+        os.kill(stopped[0], signal.SIGCONT)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    load_model(make_package(mean_classifier()))
+    thread.join()
+
+
+def test_a_child_that_does_nothing_ends(
+    make_package: MakePackage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(trial, "_CHILD", tmp_path / "child.py")
+    monkeypatch.setattr(trial, "_ELAPSED", 1.5)
+    monkeypatch.setenv(SECONDS_VARIABLE, "1")
+    (tmp_path / "child.py").write_text("import time; time.sleep(600)")
+    with pytest.raises(ModelPackageError, match="does not load within 1 s"):
+        load_model(make_package(mean_classifier()))
 
 
 def test_a_constant_of_gigabytes_is_refused(make_package: MakePackage, own_cache: Path) -> None:
