@@ -111,6 +111,9 @@ class ClaimLog(OwnClaims):
         except (BufferError, KafkaException) as error:
             detail = f"Kafka does not take the key: {_text(error)}"
             raise Problem("broker-away", detail, retry_after_s=1, instance=claim.frame_id) from None
+        except asyncio.CancelledError:  # the gateway ends
+            self._release(claim)
+            raise
         except TimeoutError:
             self._release(claim)  # it may be written yet
             raise Problem("deadline-exceeded", "Kafka did not take the key in time", instance=claim.frame_id) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,6 +23,7 @@ class Door:
     - It accepts a target in absolute form, before all else.
     - It reads the rest of a refused body, so that the client sees the answer.
     - It sets headers that all answers have, and counts the answers.
+    - It answers what the server cancels at its end: a body that still comes, or a wait for Kafka.
 
     Parameters
     ----------
@@ -39,7 +41,7 @@ class Door:
         if scope["type"] != "http":
             return
         scope = in_origin_form(scope)
-        is_complete = False
+        is_complete = has_started = is_cancelled = False
 
         async def receive_and_note() -> Message:
             nonlocal is_complete
@@ -48,14 +50,16 @@ class Door:
             return message
 
         async def send_after_drain(message: Message) -> None:
+            nonlocal has_started
             if message["type"] == "http.response.start":
                 if _has_body(headers) and not is_complete:
-                    if message["status"] != 408:  # the client was given its time already
+                    if message["status"] != 408 and not is_cancelled:  # the client was given its time already
                         await drain(Request(scope, receive_and_note))
                     if not is_complete:
                         MutableHeaders(scope=message)["Connection"] = "close"
                 _set_headers(message)
                 self._metrics.answered(scope, message["status"])
+                has_started = True
             await send(message)
 
         headers = Headers(scope=scope)
@@ -64,7 +68,14 @@ class Door:
         if refusal is not None:
             await refusal.response(scope["path"])(scope, receive_and_note, send_after_drain)
             return
-        await self.app(scope, receive_and_note, send_after_drain)
+        try:
+            await self.app(scope, receive_and_note, send_after_drain)
+        except asyncio.CancelledError:
+            if has_started:
+                raise
+            is_cancelled = True
+            problem = Problem("draining", "the gateway stopped before the request was answered", retry_after_s=1)
+            await problem.response(scope["path"])(scope, receive_and_note, send_after_drain)
 
 
 def _has_body(headers: Headers) -> bool:

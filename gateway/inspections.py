@@ -226,7 +226,7 @@ class Inspections:
                 return False, decision
         try:
             await self._line.publish(request)
-        except Problem:
+        except BaseException:  # an end of the gateway, too
             claims.release(frame_id)
             raise
         del request

@@ -1,0 +1,69 @@
+"""The end of a gateway with requests at hand that do not wait for a decision yet."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import logging
+import socket
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from gateway.claim_log import ClaimLog
+from gateway.identity import keyed_frame_id
+from gateway.settings import GatewaySettings
+from schemas import KafkaSettings
+from schemas.clock import SystemClock
+from tests.support.gateways import PATIENCE_S, running_gateway, wait_until
+
+pytestmark = pytest.mark.broker
+
+PATHS = {
+    "/v1/inspections": "image/png",
+    "/v1/inspections:batch": "application/x-ndjson",
+    "/v1/models/inspection:predict": "application/json",
+    "/v1/labels": "application/json",
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_stop_answers_a_body_that_still_comes(
+    line: KafkaSettings, image: bytes, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\nContent-Type: {PATHS[path]}\r\n"
+    with running_gateway(line, stop_s=0.1) as gateway:
+        address = urlsplit(gateway.url)
+        connection = socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=PATIENCE_S)
+        connection.sendall(f"{head}Content-Length: {len(image)}\r\n\r\n".encode() + image[:-1])
+        wait_until(lambda: b"gateway_body_bytes 0.0" not in gateway.ask("GET", "/metrics").data)
+    with connection:
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        found = json.loads(answer.read())
+    assert answer.status == 503
+    assert "The gateway is stopping" in (found.get("title") or found["error"])
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_a_claim_that_the_end_of_the_gateway_cuts_off_is_released(line: KafkaSettings) -> None:
+    cut_off, later = (keyed_frame_id("local", "http", key, "a" * 64) for key in ("cut-off", "later"))
+
+    async def claim() -> bool:
+        claims = ClaimLog(line, GatewaySettings(), asyncio.get_running_loop().call_soon_threadsafe, SystemClock())
+        claims.open()
+        try:
+            until_s = time.monotonic() + PATIENCE_S
+            taking = asyncio.create_task(claims.take(cut_off, None, until_s))
+            await asyncio.sleep(0)  # it is written, and not read back
+            taking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await taking
+            assert await claims.take(later, None, until_s)  # all that was written before has been read
+            return claims.has(cut_off)
+        finally:
+            claims.close()
+
+    assert not asyncio.run(claim())
