@@ -163,7 +163,7 @@ class GatewayLine:
         ClientDisconnect
             If the client hangs up.
         """
-        with self.waiting.register(frame_id) as future, presence.ends(future), self.load.waits():
+        with self.waiting.register(frame_id) as future, presence.ends(future), self.load.waits(frame_id):
             # The reader keeps a decision before it looks for requests that wait, and here the order is the other way.
             known = self.known(frame_id)
             if known is not None:

@@ -79,7 +79,8 @@ class Load:
         #: Frames without an answer, with the time when they were sent; and those of the last time.
         self._open: OrderedDict[str, float] = OrderedDict()
         self._telling: OrderedDict[str, float] = OrderedDict()
-        self._waited_for = 0
+        #: Frames that requests wait for, with the number of these requests.
+        self._waited_for: Counter[str] = Counter()
         self._answered_s = clock_s()
         self._probed_s = float("-inf")
         self._interval_s: float | None = None
@@ -90,9 +91,18 @@ class Load:
         return self._interval_s
 
     @property
+    def waiting_frames(self) -> int:
+        """Frames of the last time that have no answer and that a request waits for.
+
+        A request may also wait for a frame that nobody has published, or that is lost: no worker has it before it.
+        """
+        _expire(self._telling, self._clock_s() - _TELLING_S)
+        return sum(frame_id in self._telling for frame_id in self._waited_for)
+
+    @property
     def retry_after_s(self) -> float:
         """Time until the requests at hand are answered at the present rate, in seconds."""
-        return self._waited_for * (self._interval_s or 0.0)
+        return self.waiting_frames * (self._interval_s or 0.0)
 
     @property
     def is_unanswered(self) -> bool:
@@ -173,25 +183,28 @@ class Load:
                 )
             self._probed_s = now_s
             return
-        # With a single frame at hand the interval is a latency: two and more make a queue.
-        if wait_s is None or self._interval_s is None or self._waited_for < 2:
+        if wait_s is None or self._interval_s is None:
             return
-        expected_s = (self._waited_for + 1) * self._interval_s
-        if expected_s > wait_s:
+        waiting = self.waiting_frames
+        expected_s = (waiting + 1) * self._interval_s
+        # Two and more frames make a queue.
+        if waiting > 1 and expected_s > wait_s:
             raise Problem(
                 "would-be-late",
-                f"{self._waited_for} frames wait, a decision would take about {expected_s:.1f} s",
+                f"{waiting} frames wait, a decision would take about {expected_s:.1f} s",
                 retry_after_s=expected_s - wait_s,
             )
 
     @contextmanager
-    def waits(self) -> Iterator[None]:
-        """Count a frame that a request waits for, for the time of the block."""
-        self._waited_for += 1
+    def waits(self, frame_id: str) -> Iterator[None]:
+        """Note that a request waits for a frame, for the time of the block."""
+        self._waited_for[frame_id] += 1
         try:
             yield
         finally:
-            self._waited_for -= 1
+            self._waited_for[frame_id] -= 1
+            if not self._waited_for[frame_id]:
+                del self._waited_for[frame_id]
 
     def sent(self, frame_id: str) -> None:
         """Record that a frame was published."""
@@ -215,9 +228,12 @@ class Load:
         self._telling.pop(frame_id, None)
         if sent_s is None:
             return
-        now_s = self._clock_s()
-        interval_s = now_s - max(sent_s, self._answered_s)
+        now_s, before_s = self._clock_s(), self._answered_s
         self._answered_s = now_s
+        interval_s = now_s - before_s
+        # A frame that did not wait for the answer before it tells nothing about the rate, and neither does an outage.
+        if sent_s >= before_s or interval_s > self._silent_s:
+            return
         known = self._interval_s
         self._interval_s = interval_s if known is None else known + _WEIGHT * (interval_s - known)
 
