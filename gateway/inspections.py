@@ -38,8 +38,8 @@ from schemas.records import Decision
 
 #: Room for the fields and boundaries of a form around the image, in bytes.
 FORM_BYTES = 64 * 1024
-#: Time in which a request that does not wait for its decision gets its key, in seconds.
-_CLAIM_S = 5.0
+#: Time in which a request that does not wait for its decision gets its key, and has its image stored, in seconds.
+_PUBLISHED_S = 5.0
 #: Images above this size are hashed in another thread, in bytes.
 _LARGE_BYTES = 1024 * 1024
 
@@ -180,9 +180,14 @@ class Inspections:
         The memory of ``body`` is returned as soon as the frame is published.
         """
         until_s = arrival.at_s + patience.longest_s
+        # A request that does not wait for the decision waits for its key, and for the image store.
+        published_s = until_s
+        if patience.responds_async:
+            published_s = max(until_s, self._line.clock.monotonic_s() + _PUBLISHED_S)
         sha256 = request.sha256
         if request.named is None:
-            frame_id = await self._publish(arrival, request, patience)
+            self._require_prospect(arrival, request, patience)
+            frame_id = await self._line.publish(request, published_s)
             del request
             if body is not None:
                 body.release()
@@ -192,7 +197,7 @@ class Inspections:
         if known is not None:
             return Inspected(frame_id, _of_image(known, sha256), is_replayed=True)
         with self._line.keys.hold(frame_id):
-            claiming = self._claimed(arrival, request, frame_id, patience, until_s, body)
+            claiming = self._claimed(arrival, request, frame_id, patience, until_s, published_s, body)
             del request
             is_ours, decision = await claiming
         return Inspected(frame_id, None if decision is None else _of_image(decision, sha256), is_replayed=not is_ours)
@@ -204,6 +209,7 @@ class Inspections:
         frame_id: str,
         patience: Patience,
         until_s: float,
+        published_s: float,
         body: Body | None,
     ) -> tuple[bool, Decision | None]:
         """Publish the frame if its key can be had, else wait for the decision on the frame that another has published.
@@ -213,19 +219,17 @@ class Inspections:
         """
         clock_s = self._line.clock.monotonic_s
         claims = self._line.claims
-        # A request that does not wait for the decision waits for its key.
-        claimed_s = max(until_s, clock_s() + _CLAIM_S) if patience.responds_async else until_s
         while True:
             if not claims.is_taken(frame_id):
                 self._require_prospect(arrival, request, patience)
-                if await claims.take(frame_id, _left_s(request.deadline_ms, clock_s() - arrival.at_s), claimed_s):
+                if await claims.take(frame_id, _left_s(request.deadline_ms, clock_s() - arrival.at_s), published_s):
                     break
             overdue_s = claims.overdue_s(frame_id)
             decision = await self._line.decision(frame_id, min(until_s, overdue_s), arrival.presence)
             if decision is not None or clock_s() >= until_s:
                 return False, decision
         try:
-            await self._line.publish(request)
+            await self._line.publish(request, published_s)
         except BaseException:  # an end of the gateway, too
             claims.release(frame_id)
             raise
@@ -233,10 +237,6 @@ class Inspections:
         if body is not None:
             body.release()
         return True, await self._line.decision(frame_id, until_s, arrival.presence)
-
-    async def _publish(self, arrival: Arrival, request: FrameRequest, patience: Patience) -> str:
-        self._require_prospect(arrival, request, patience)
-        return await self._line.publish(request)
 
     def _require_prospect(self, arrival: Arrival, request: FrameRequest, patience: Patience) -> None:
         """Check that the decision can come in time."""

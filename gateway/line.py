@@ -126,8 +126,13 @@ class GatewayLine:
         if problem is not None:
             raise problem
 
-    async def publish(self, request: FrameRequest) -> str:
+    async def publish(self, request: FrameRequest, until_s: float) -> str:
         """Publish the frame of a request, and return its id.
+
+        Parameters
+        ----------
+        until_s
+            Monotonic time at which the wait for an image store ends, in seconds.
 
         Raises
         ------
@@ -136,7 +141,11 @@ class GatewayLine:
         """
         reference = None
         if self.publisher.needs_store(request.image):
-            reference = await asyncio.to_thread(self.publisher.store, request)
+            storing = asyncio.to_thread(self.publisher.store, request)
+            try:
+                reference = await asyncio.wait_for(storing, max(0.0, until_s - self.clock.monotonic_s()))
+            except TimeoutError:
+                raise Problem("deadline-exceeded", "the image store did not take the image in time") from None
         frame_id = self.publisher.publish(request, reference)
         self.load.sent(frame_id)
         return frame_id
