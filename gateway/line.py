@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from gateway.answer_reader import DecisionReader
 from gateway.bodies import BodyMemory
+from gateway.broker_time import broker_time
 from gateway.claim_log import ClaimLog
 from gateway.clients import Clients
 from gateway.frame_publisher import FrameRequest, GatewayPublisher
@@ -74,8 +75,8 @@ class GatewayLine:
         self._loop: asyncio.AbstractEventLoop | None = None
         require_topics(kafka, [kafka.frames, kafka.decisions])
         require_rights(kafka, read=[kafka.decisions], write=[kafka.frames])
-        self.reader = DecisionReader(kafka, settings, self._read, self.clock)
-        self.claims = self._make_claims()
+        self.claims, line_clock = self._make_claims()
+        self.reader = DecisionReader(kafka, settings, self._read, line_clock)
         try:
             self.reader.open()
             self.claims.open()
@@ -191,16 +192,20 @@ class GatewayLine:
         """Return True if another process of this gateway published a frame, or knows its decision."""
         return self.siblings is not None and await self.siblings.know(frame_id)
 
-    def _make_claims(self) -> OwnClaims:
-        """Return the claims of all gateways; those of this one only if the line has no topic for them."""
+    def _make_claims(self) -> tuple[OwnClaims, Clock]:
+        """Return the claims of all gateways, and the broker's time.
+
+        If the line has no topic for them, they are the claims and the time of this gateway.
+        """
         kafka = self.kafka
         try:
             require_topics(kafka, [kafka.http_keys])
             require_rights(kafka, read=[kafka.http_keys], write=[kafka.http_keys])
         except (TopicMissing, NotAuthorised) as error:
             _log.warning("idempotency keys hold in this gateway only, other gateways do not know them: %s", error)
-            return OwnClaims(self.settings, self.clock)
-        return ClaimLog(kafka, self.settings, self._call, self.clock)
+            return OwnClaims(self.settings, self.clock), self.clock
+        clock = broker_time(kafka, self.clock)
+        return ClaimLog(kafka, self.settings, self._call, clock), clock
 
     def drain(self) -> None:
         """Take no more requests."""

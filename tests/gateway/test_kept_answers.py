@@ -11,10 +11,13 @@ from confluent_kafka import Producer
 
 from gateway.answer_index import AnswerIndex
 from gateway.answer_reader import DecisionReader
+from gateway.clients import Clients
 from gateway.identity import keyed_frame_id
+from gateway.line import GatewayLine
 from gateway.own_claims import OwnClaims
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings
+from producers.stats import PublisherMetrics
 from schemas import Action, Codec, Decision, Frame, KafkaSettings, ResultState, Verdict
 from schemas.clock import ManualClock, SystemClock
 from tests.support.answering import answering_worker
@@ -120,6 +123,34 @@ def test_a_gateway_whose_clock_is_ahead_keeps_the_decisions_of_now(line: KafkaSe
         assert reader.index.get(KEYED) == made
     finally:
         reader.close()
+
+
+class _BehindClock(SystemClock):
+    """Clock of a gateway that is an hour behind the broker."""
+
+    def utc_us(self) -> int:
+        return super().utc_us() - 3_600_000_000
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("clock", [_AheadClock(), _BehindClock()], ids=["ahead", "behind"])
+def test_a_gateway_that_starts_with_a_wrong_clock_knows_the_last_minutes(
+    line: KafkaSettings, image: bytes, clock: SystemClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with answering_worker(line), running_gateway(line) as gateway:
+        made = gateway.inspect(image, Idempotency_Key="k").json
+    found = GatewayLine(line, GatewaySettings(), Clients(), PublisherMetrics(), clock)
+    try:
+        wait_until(lambda: found.blocker is None)
+        known = found.known(made["frame_id"])
+        assert known is not None
+        assert known.decision_id == made["decision_id"]
+        assert found.claims.has(made["frame_id"])
+        with pytest.raises(Problem, match="another image"):
+            found.claims.is_taken(made["frame_id"].rpartition(".")[0] + ".another")
+    finally:
+        found.close()
+    assert "this machine's clock and the broker's differ by 36" in caplog.text
 
 
 def test_a_key_outlives_a_clock_that_is_set_forward() -> None:
