@@ -32,8 +32,11 @@ def parse_key(header: str | None) -> str | None:
 
 
 def item_key(key: str | None, number: int) -> str | None:
-    """Return the key of an image among several in one request; its number is its place, from 0."""
-    return None if key is None else f"{key}/{number}"
+    """Return the key of an image among several in one request; its number is its place, from 0.
+
+    No client can state this key for another image: a key has no line feed.
+    """
+    return None if key is None else f"{key}\n{number}"
 
 
 class KeysAtHand:

@@ -18,7 +18,7 @@ from gateway.clients import Clients
 from gateway.foreign.open_inference import InferRequest, read_infer_request
 from gateway.foreign.tensorflow_serving import PredictRequest, read_predict_request
 from gateway.image_request import FIELDS, content_kind, fields_of, form_fields, image_of
-from gateway.keys import parse_key
+from gateway.keys import item_key, parse_key
 from gateway.multipart import MOST_PARTS, FormPart, parse_form
 from gateway.preferences import Patience, patience_of, wait_of
 from gateway.problems import Problem
@@ -79,6 +79,12 @@ def test_any_preference_is_a_wait_or_a_problem(prefer: list[str], deadlines: lis
         assert 0 <= found.wait_s <= 60
         assert found.deadline_ms is None or found.deadline_ms >= 1
         assert found.responds_async or found.wait_s > 0
+
+
+@given(st.text(max_size=20), st.integers(0, 63))
+def test_no_client_can_state_the_key_of_an_image_in_a_batch(key: str, number: int) -> None:
+    """A batch with the key ``lot-7`` would otherwise take the key of the request ``lot-7/0``."""
+    assert outcome(lambda: parse_key(item_key(key, number))) == 400
 
 
 @given(st.text(max_size=300), st.lists(st.tuples(st.text(max_size=12), st.text(max_size=700)), max_size=3))
