@@ -169,12 +169,12 @@ def test_a_topic_that_is_missing_harms_nothing_and_is_found_later(
     gate = GateRunner(ListDecisions(), recorder, GateSettings(belt_ms=50, on_drift=OnDrift.STOP), drift=watch)
     with caplog.at_level(logging.INFO, logger="actuators.drift_watch"):
         gate.start()
-        time.sleep(1.0)  # some tries
+        await_(lambda: "drift is not watched, the gate goes on without: missing topics" in caplog.text)
+        time.sleep(1.0)  # further tries
         gate.expect_frame(make_frame("p1", captured_at_us=now_us()))
         await_(lambda: len(recorder.instructions) == 1)
         assert gate.stats.drift == DriftStats(connected=False)
         assert len([row for row in caplog.records if row.name == "actuators.drift_watch"]) == 1
-        assert "drift is not watched, the gate goes on without: missing topics" in caplog.text
         admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
         for created in admin.create_topics([NewTopic(line.drift, DRIFT.partitions, 1)]).values():
             created.result(20)

@@ -86,6 +86,12 @@ class Requests:
 
 
 def check_books(kafka: KafkaSettings) -> None:
+    """Check that each frame has one answer. A worker that runs may be behind the requests, which wait two seconds."""
+
+    def is_complete() -> bool:
+        return sum(each.unaccounted for each in audit_topics(Source(kafka)).cameras().values()) == 0
+
+    wait_until(is_complete)
     counts = audit_topics(Source(kafka)).cameras().values()
     assert sum(each.decided for each in counts) > 0
     wrong = {(each.unaccounted, each.conflicts, each.late_accepts, each.unexplained_gaps) for each in counts}
