@@ -20,6 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
+from transport.clock_waits import ClockWaits
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +57,18 @@ def follow_password(kafka: KafkaSettings, client: Any) -> None:
 
 
 class Consumer(confluent_kafka.Consumer):
-    """Consumer of confluent-kafka whose password can change while another thread polls it.
+    """Consumer of confluent-kafka whose password, and whose wall clock, can change while a thread polls it.
 
     confluent-kafka lets one thread at a time into a consumer. Another thread that sets the password waits until nobody
-    polls, which may be for ever. So the thread that polls sets it.
+    polls, which may be for ever. So the thread that polls sets it, and wakes the client if the clock was set back
+    (`transport.clock_waits`).
     """
 
     _login: tuple[str, str] | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._waits = ClockWaits()
+        super().__init__(*arguments, **options)
 
     def log_in_with(self, user: str, password: str) -> None:
         """Have the next ``poll`` or ``consume`` set the user and the password of further logins. It returns at once."""
@@ -70,13 +76,25 @@ class Consumer(confluent_kafka.Consumer):
 
     def poll(self, timeout: float = -1) -> confluent_kafka.Message | None:
         """Return the next message, see `confluent_kafka.Consumer.poll`."""
-        self._set_login()
-        return super().poll(timeout)
+        for _ in self._waits.attempts(timeout):
+            self._prepare()
+            message = super().poll(0)
+            if message is not None:
+                self._waits.arrived()
+                return message
+        return None
 
     def consume(self, num_messages: int = 1, timeout: float = -1) -> list[confluent_kafka.Message]:
         """Return the next messages, see `confluent_kafka.Consumer.consume`."""
-        self._set_login()
-        return super().consume(num_messages, timeout)
+        found: list[confluent_kafka.Message] = []
+        for _ in self._waits.attempts(timeout):
+            self._prepare()
+            found += super().consume(num_messages - len(found), 0)
+            if len(found) >= num_messages:
+                break
+        if found:
+            self._waits.arrived()
+        return found
 
     def committed(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
         """Return committed offsets, see `confluent_kafka.Consumer.committed`; a new password is set while it waits."""
@@ -89,6 +107,11 @@ class Consumer(confluent_kafka.Consumer):
             except KafkaException as error:
                 if left_s <= _INTERVAL_S or error.args[0].code() != KafkaError._TIMED_OUT:
                     raise
+
+    def _prepare(self) -> None:
+        self._set_login()
+        if self._waits.was_set_back():
+            super().assignment()  # the client's own thread answers it, and so wakes
 
     def _set_login(self) -> None:
         if self._login is not None:

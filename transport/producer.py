@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from schemas.settings import KafkaSettings
 from transport.broker_cause import kafka_error
 from transport.clients import LONG_LIVED, client_config, refused_settings
+from transport.clock_waits import ClockWaits
 from transport.credentials import follow_password, refreshed
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: Longest wait for the broker, in seconds. The caller handles a broker that has not answered by then.
 _READY_S = 2.0
 _STATISTICS_MS = 100
+#: Longest wait for the broker after the clock was set back, in seconds.
+_WAKE_S = 0.5
 
 #: Receiver of librdkafka's own lines: it prints those of fatal errors at any level. They are raised, too.
 _SILENT = logging.getLogger("transport.librdkafka")
@@ -45,6 +48,10 @@ class Producer(confluent_kafka.Producer):
 
     signer: Signer | None = None
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._waits = ClockWaits()
+        super().__init__(*arguments, **options)
+
     def produce(self, topic: str, value: Any = None, key: Any = None, *arguments: Any, **options: Any) -> None:
         """Pass a message to the client, see confluent-kafka."""
         if self.signer is not None:
@@ -55,14 +62,30 @@ class Producer(confluent_kafka.Producer):
         super().produce(topic, value, key, *arguments, **options)
 
     def poll(self, timeout: float = -1) -> int:
-        """Serve callbacks; return their number."""
+        """Serve callbacks; return their number, as soon as there are some."""
         with _unwrapped():
-            return super().poll(timeout)
+            for _ in self._waits.attempts(timeout):
+                self._wake()
+                if served := super().poll(0):
+                    self._waits.arrived()
+                    return served
+        return 0
 
     def flush(self, timeout: float = -1) -> int:
         """Wait for acknowledgements; return the number of messages without one."""
+        self._waits.arrived()  # the acknowledgements come soon
         with _unwrapped():
-            return super().flush(timeout)
+            for _ in self._waits.attempts(timeout):
+                self._wake()
+                if not super().flush(0):
+                    break
+        return len(self)
+
+    def _wake(self) -> None:
+        """Wake the client's own thread, by which the answer of the broker passes, if the clock was set back."""
+        if self._waits.was_set_back():
+            with suppress(KafkaException):
+                self.list_topics(timeout=_WAKE_S)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
@@ -21,6 +22,7 @@ from schemas.codec import encode
 from tests.support.gate_records import make_decision, make_frame, now_us
 from tests.support.programs import Programs
 from tests.support.records import DRIFT_EVENT
+from tests.support.wall_clock import WallClock
 
 # A part whose decision comes later than the belt takes is rejected: a busy machine would decide the outcome.
 pytestmark = pytest.mark.alone
@@ -253,3 +255,18 @@ def test_no_gate_there_is_one_line(programs: Programs) -> None:
         done = programs.call("gate", *command, "--state-dir", str(programs.gate_state))
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert "no gate has kept its state" in done.stderr
+
+
+@pytest.mark.broker
+def test_a_wall_clock_that_is_set_back_holds_no_part_up(process: Process, tmp_path: Path) -> None:
+    clock = WallClock(tmp_path)
+    process.programs.variables["gate"] = clock.variables
+    process.start("--belt-ms", "500", "--fault-after", "0")
+    assert process.pass_part("before", decided=True) == ("ACCEPT", "decided")
+    time.sleep(1.0)  # the gate waits for a decision
+    clock.move(-3600)
+    for part in ("first", "second"):
+        assert process.pass_part(part, decided=False) == ("REJECT", "failsafe-missing")
+    assert process.process is not None
+    process.process.terminate()
+    assert process.process.wait(20) == 0
