@@ -13,7 +13,6 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
-from schemas.errors import InspectionError
 from schemas.records import DeadLetter
 from schemas.settings import KafkaSettings
 from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
@@ -91,7 +90,7 @@ class BatchLetters:
         while (batch := self._waiting.get()) is not None:
             try:
                 self._publish(batch)
-            except (KafkaException, InspectionError, BufferError) as error:
+            except Exception as error:  # noqa: BLE001 - also for want of memory; the next letter may go
                 _failed(batch, error)
                 self._producer = None  # it may be of no more use
 
@@ -124,5 +123,5 @@ def _delivered(errors: list[KafkaError], error: KafkaError | None, _: Message) -
 
 
 def _failed(batch: UnreadableBatch, error: object) -> None:
-    why = error.args[0].str() if isinstance(error, KafkaException) else error
+    why = error.args[0].str() if isinstance(error, KafkaException) else str(error) or type(error).__name__
     log.warning("no dead letter of %s-%d@%d: %s", batch.topic, batch.partition, batch.first, why)

@@ -21,6 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
 from transport.clock_waits import ClockWaits
+from transport.surviving import surviving
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,8 @@ class _Follower:
                 if not clients:
                     self._thread = None
                     return
-            self._update(clients)
+            with surviving(log, "reading the password again"):
+                self._update(clients)
             del clients
 
     def _update(self, clients: list[tuple[Any, tuple[KafkaSettings, str]]]) -> None:

@@ -7,6 +7,7 @@ import threading
 
 from schemas.errors import InspectionError, NotAuthorised, TopicMissing
 from schemas.settings import KafkaSettings
+from transport.surviving import surviving
 from transport.topic_identity import TopicIdentities, TopicIdentity
 
 log = logging.getLogger(__name__)
@@ -55,16 +56,20 @@ class TopicWatch:
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
-            refusals = self._refusals
-            try:
-                self._changed = self._identities.of([self._topic], to_read=True)[self._topic]
-            except (NotAuthorised, TopicMissing) as error:
-                self._set(error)
-            except InspectionError as error:  # no broker answers: what is known of the topic stays
-                log.debug("%s: %s", self._topic, error)
-            else:
-                if refusals == self._refusals:  # an answer from before a refusal tells nothing
-                    self._set(None)
+            with surviving(log, f"the watch of {self._topic}"):
+                self._look()
+
+    def _look(self) -> None:
+        refusals = self._refusals
+        try:
+            self._changed = self._identities.of([self._topic], to_read=True)[self._topic]
+        except (NotAuthorised, TopicMissing) as error:
+            self._set(error)
+        except InspectionError as error:  # no broker answers: what is known of the topic stays
+            log.debug("%s: %s", self._topic, error)
+        else:
+            if refusals == self._refusals:  # an answer from before a refusal tells nothing
+                self._set(None)
 
     def _set(self, fault: NotAuthorised | TopicMissing | None) -> None:
         before, self.fault = self.fault, fault

@@ -13,6 +13,7 @@ from producers.spool.inspect_file import SpoolCounts
 from producers.spool.options import SpoolOptions
 from producers.spool.record import FrameKey, SpooledFrame
 from producers.spool.store import Spool
+from transport.surviving import surviving
 
 log = logging.getLogger(__name__)
 
@@ -131,14 +132,15 @@ class LazySpool:
 
     def _retry(self) -> None:
         while not self._closing.wait(self._retry_s):
-            try:
-                self._open()
-            except SpoolError as error:
-                self._error = str(error)
-                log.debug("%s", error)
-            else:
-                log.warning("the spool %s is open now, %d frames in it", self.path, self.frames)
-                return
+            with surviving(log, f"opening the spool {self.path}"):
+                try:
+                    self._open()
+                except SpoolError as error:
+                    self._error = str(error)
+                    log.debug("%s", error)
+                else:
+                    log.warning("the spool %s is open now, %d frames in it", self.path, self.frames)
+                    return
 
     def _release(self) -> None:
         if self._lock_file is not None:

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Counter
 from schemas.addresses import masked_text
 from schemas.errors import SettingsError
 from schemas.records import WARM_UP, DriftEvent, EpisodeState
+from transport.surviving import surviving
 
 _STATES = frozenset({EpisodeState.OPENED, EpisodeState.CLOSED})
 #: Status codes after which a retry may succeed: timeout, too early, too many requests; besides all server errors.
@@ -149,7 +150,9 @@ class Notifier:
                 if not self._waiting or self._stopping.is_set():
                     return
                 event = self._waiting.popleft()
-            error = self._send(event)
+            error: str | None = "a fault of the program"
+            with surviving(self._log, "a drift notification"):
+                error = self._send(event)
             self._results.labels("sent" if error is None else "failed").inc()
             if error is not None:
                 self._log.error("drift notification of episode %s to %s: %s", event.episode_id, self._host, error)

@@ -18,6 +18,7 @@ from schemas.topics import MAX_REQUEST_BYTES
 from transport.limited_log import LimitedLog
 from transport.producer import Producer, make_idempotent_producer
 from transport.refusals import Refused, refusal_of
+from transport.surviving import surviving
 from transport.topic_times import TopicTimes, at_ms
 
 log = logging.getLogger(__name__)
@@ -138,11 +139,12 @@ class EventPublisher:
 
     def _poll(self, producer: Producer) -> None:
         while not self._stop.is_set():
-            try:
-                producer.poll(_POLL_S)
-            except KafkaException as error:  # fatal: each message that waits, and each further one, fails too
-                self._log_error(error.args[0])
-                self._stop.wait(_POLL_S)
+            with surviving(log, "the thread that publishes drift events"):
+                try:
+                    producer.poll(_POLL_S)
+                except KafkaException as error:  # fatal: each message that waits, and each further one, fails too
+                    self._log_error(error.args[0])
+                    self._stop.wait(_POLL_S)
 
     def _log_error(self, error: KafkaError) -> None:
         self._limited.warning(str(error.code()), f"the client that publishes drift events: {error.str()}")

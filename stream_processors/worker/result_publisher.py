@@ -176,21 +176,23 @@ class ResultPublisher:
             time.sleep(_FULL_S)
 
     def _poll(self) -> None:
-        while not self._stop.wait(_REST_S):
-            try:
+        try:
+            while not self._stop.wait(_REST_S):
                 self._producer.poll(_POLL_S)
                 self._send_shed()
-            except KafkaException as error:  # fatal: this client sends nothing more
-                self._fail(error)
-                return
-            for _ in range(len(self._again)):
-                message = self._again.popleft()
-                if not message.form.is_small:
-                    self._producer.flush(_ALONE_S)
-                if not self._produce(message):
-                    self._again.append(message)
-                elif not message.form.is_small:
-                    self._producer.flush(_ALONE_S)  # the next message begins another batch
+                self._send_again()
+        except Exception as error:  # noqa: BLE001 - a fatal error of the client, or a fault: nothing more is sent
+            self._fail(error)
+
+    def _send_again(self) -> None:
+        for _ in range(len(self._again)):
+            message = self._again.popleft()
+            if not message.form.is_small:
+                self._producer.flush(_ALONE_S)
+            if not self._produce(message):
+                self._again.append(message)
+            elif not message.form.is_small:
+                self._producer.flush(_ALONE_S)  # the next message begins another batch
 
     def _delivered(self, message: _Message, error: KafkaError | None, _: object) -> None:
         if error is None:

@@ -22,6 +22,7 @@ from stream_processors.worker.metrics import WorkerMetrics
 from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.single_reads import SingleReads
 from transport.clients import make_consumer
+from transport.surviving import surviving
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +131,10 @@ class Watchdog:
     def _watch(self) -> None:
         progress = CommitProgress(_CHECKS)
         while not self._stop.wait(self._limit_s / _CHECKS):
-            offsets = self._offsets()
-            self._reads.close()
+            offsets = None
+            with surviving(log, "the watchdog"):
+                offsets = self._offsets()
+                self._reads.close()
             if offsets is not None:
                 self._metrics.show_lag({number: end - committed for number, (committed, end) in offsets.items()})
             if progress.check(offsets) and offsets is not None and not self._stop.is_set():

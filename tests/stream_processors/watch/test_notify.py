@@ -124,6 +124,16 @@ def test_what_opens_and_closes_is_posted_in_order(hook: Hook, caplog: pytest.Log
     assert registry.get_sample_value("inspection_drift_events_told_total", {"state": "OPENED"}) == 1
 
 
+def test_an_event_that_is_no_json_ends_no_thread(hook: Hook, caplog: pytest.LogCaptureFixture) -> None:
+    notifier = Notifier(hook.url, log)
+    notifier.notify(event("a", model_version=object()))
+    notifier.notify(event("b"))
+    assert notifier.close(5)
+    assert [said["event"]["event_id"] for said in hook.received] == ["b-OPENED"]
+    assert counts(notifier) == {"failed": 1, "sent": 1}
+    assert "a drift notification failed by a fault of the program, and goes on: TypeError: " in caplog.text
+
+
 def test_other_states_may_be_asked_for(hook: Hook) -> None:
     notifier = Notifier(hook.url, log, states=[ACKNOWLEDGED])
     notifier.notify(event(state=OPENED))

@@ -191,6 +191,21 @@ def test_what_no_form_cures_is_a_failure(line: KafkaSettings) -> None:
     assert len(publish(line, [answer(0)])) >= 1
 
 
+def test_a_fault_in_the_thread_is_a_failure_at_once(line: KafkaSettings) -> None:
+    class Broken(Completion):
+        def complete(self, task: FrameTask) -> None:
+            raise MemoryError
+
+    failures: list[BaseException] = []
+    ended = threading.Event()
+    publisher = ResultPublisher(line, Broken(), lambda error: (failures.append(error), ended.set()))
+    message = FrameMessage(b"", b"k", {}, FramePosition("frames", 0, 0, 0))
+    publisher.publish(FrameTask(message, None, result=answer(1)))
+    assert ended.wait(20)
+    publisher.close()
+    assert [type(error) for error in failures] == [MemoryError]
+
+
 def _letter(value: bytes) -> DeadLetter:
     return decode(value, DeadLetter)
 

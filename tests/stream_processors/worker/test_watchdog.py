@@ -131,6 +131,22 @@ def test_an_idle_line_and_a_broker_that_is_away_are_no_reason(line: KafkaSetting
 
 
 @pytest.mark.broker
+def test_an_error_that_nobody_expects_ends_no_watchdog(line: KafkaSettings) -> None:
+    asked: list[float] = []
+
+    def assigned() -> set[int]:
+        asked.append(time.monotonic())
+        raise MemoryError
+
+    watchdog = Watchdog(line, line.prefix, assigned, 0.06, WorkerMetrics(), lambda status: None)
+    until_s = time.monotonic() + 20
+    while len(asked) < 3 and time.monotonic() < until_s:
+        time.sleep(0.02)
+    watchdog.stop()
+    assert len(asked) >= 3
+
+
+@pytest.mark.broker
 def test_what_a_transaction_leaves_behind_is_no_frame_that_waits(line: KafkaSettings) -> None:
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
     producer.init_transactions(20)
