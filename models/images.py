@@ -271,6 +271,9 @@ def _jpeg(data: bytes, header: ImageHeader, divisor: int, colour: bool) -> Image
     except ValueError as error:
         if "memory" in str(error).lower():
             raise MemoryError(str(error)) from error
+        if "subsampling" in str(error):
+            kind = "its colours are sampled in a way that is not supported; save as grey, or with 4:4:4, 4:2:2 or 4:2:0"
+            raise ImageError("unreadable-image", f"the JPEG cannot be read: {kind}") from error
         raise ImageError("unreadable-image", f"the JPEG is damaged: {error}") from error
     return np.asarray(pixels if colour else pixels[:, :, 0])
 

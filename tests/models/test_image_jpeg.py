@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from models import ImageError
 from models.images import decode
@@ -27,6 +29,18 @@ def test_fill_bytes_cost_no_time(data: bytes) -> None:
     with pytest.raises(ImageError, match="JPEG"):
         decode(data)
     assert time.thread_time() - began < 0.3
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("subsampling", ["4:2:2", "4:2:0"])
+def test_a_whole_file_whose_sampling_is_not_decoded_is_not_called_damaged(subsampling: str, colour: bool) -> None:
+    file = io.BytesIO()
+    Image.fromarray(GREY).convert("CMYK").save(file, "JPEG", subsampling=subsampling)
+    with pytest.raises(
+        ImageError, match="sampled in a way that is not supported; save as grey, or with 4:4:4"
+    ) as found:
+        decode(file.getvalue(), colour=colour)
+    assert "damaged" not in str(found.value)
 
 
 @pytest.mark.parametrize("version", [b"\0\0", b"\2\1"])
