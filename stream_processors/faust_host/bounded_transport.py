@@ -21,6 +21,8 @@ everything that only this method calls.
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection
@@ -37,6 +39,8 @@ from transport.batch_trials.after_death import BatchTrials
 
 #: Pause between two checks of the memory in use, in seconds.
 _STEP_S = 0.02
+#: Time without a message that is added or freed, in seconds, after which the garbage collector is called.
+_STILL_S = 1.0
 
 
 class IdleProducer(Producer):
@@ -62,18 +66,25 @@ class _InFlightBytes:
     def __init__(self) -> None:
         self.bytes = self.count = 0
         self._freed: deque[tuple[int, int]] = deque()
+        self._changed_s = time.monotonic()
 
     def add(self, message: Any, messages: Collection[ReceivedMessage]) -> None:
         size, count = sum(each.size_bytes for each in messages), len(messages)
         self.bytes += size
         self.count += count
+        self._changed_s = time.monotonic()
         weakref.finalize(message, self._freed.append, (size, count)).atexit = False
 
     def update(self) -> None:
+        if not self._freed and time.monotonic() - self._changed_s > _STILL_S:
+            # Messages in a circle of references are freed by the collector alone, and nothing wakes it while all wait.
+            gc.collect()
+            self._changed_s = time.monotonic()
         while self._freed:
             size, count = self._freed.popleft()
             self.bytes -= size
             self.count -= count
+            self._changed_s = time.monotonic()
 
 
 def bounded_transport(
