@@ -75,11 +75,16 @@ class _InFlightBytes:
         self._changed_s = time.monotonic()
         weakref.finalize(message, self._freed.append, (size, count)).atexit = False
 
-    def update(self) -> None:
-        if not self._freed and time.monotonic() - self._changed_s > _STILL_S:
-            # Messages in a circle of references are freed by the collector alone, and nothing wakes it while all wait.
+    def collect(self) -> None:
+        """Call the garbage collector if nothing was added or freed for some time.
+
+        It alone frees messages in a circle of references, and nothing else calls it while all wait for room.
+        """
+        if time.monotonic() - self._changed_s > _STILL_S:
             gc.collect()
             self._changed_s = time.monotonic()
+
+    def update(self) -> None:
         while self._freed:
             size, count = self._freed.popleft()
             self.bytes -= size
@@ -136,6 +141,7 @@ def bounded_transport(
                     and in_flight.count < self.app.conf.stream_buffer_maxsize - AHEAD_COUNT
                 ):
                     return
+                in_flight.collect()
                 await asyncio.sleep(_STEP_S)
 
         async def _hand_over(self, batch: FetchedBatch) -> None:

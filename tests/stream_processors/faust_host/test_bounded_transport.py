@@ -26,6 +26,7 @@ def test_messages_that_only_the_collector_frees_hold_no_budget(monkeypatch: pyte
     try:
         in_flight.add(Message(), [received])
         assert in_flight.bytes == received.size_bytes > 0
+        in_flight.collect()
         in_flight.update()
         assert (in_flight.bytes, in_flight.count) == (0, 0)
     finally:
