@@ -16,6 +16,7 @@ from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import DECISIONS
 from transport.batch_letters import BatchLetters
+from transport.clock_waits import BUSY_S
 from transport.headers import message_headers
 from transport.limited_log import LimitedLog
 from transport.tail import Tail
@@ -58,7 +59,7 @@ class DecisionReader:
         self._on_decision = on_decision
         self._codec = Codec.from_settings(kafka)
         self._letters = BatchLetters(kafka, "gateway")
-        self._tail = Tail(kafka, kafka.decisions, reports_end=True, on_unreadable=self._letters.write)
+        self._tail = Tail(kafka, kafka.decisions, reports_end=True, on_unreadable=self._letters.write, busy_s=BUSY_S)
         self.index = AnswerIndex(
             self._decode, settings.kept_s, settings.kept, settings.kept_mib * 1024 * 1024, self._clock.monotonic_s
         )

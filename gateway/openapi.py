@@ -32,6 +32,7 @@ from gateway.openapi_parts import (
 from gateway.openapi_samples import samples
 from gateway.problems import PROBLEMS, URN
 from gateway.records import LONGEST_PERSON
+from schemas.part_ids import part_id_pattern
 
 #: Content types of the parts of a form.
 _ENCODING = {"file": {"contentType": ", ".join(IMAGE_TYPES)}, "attributes": {"contentType": "application/json"}}
@@ -138,7 +139,10 @@ def _label(words: list[str], more: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "required": ["truth"],
-        "anyOf": [{"required": ["frame_id"]}, {"required": ["part_id"]}],
+        "anyOf": [
+            {"required": ["frame_id"]},
+            {"required": ["part_id"], "properties": {"part_id": {"pattern": part_id_pattern()}}},
+        ],
         "dependentRequired": {"station": ["camera_id"], "camera_id": ["station"]},
         "additionalProperties": False,
         "properties": {
@@ -185,7 +189,9 @@ def _decisions() -> dict[str, Any]:
         "get": {
             "operationId": "decisions",
             "summary": "The decisions of the last minutes on a part, of all cameras",
-            "parameters": [parameter("part_id", "query", {"type": "string", "minLength": 1}, "Id of the part.", True)],
+            "parameters": [
+                parameter("part_id", "query", {"type": "string", "pattern": part_id_pattern()}, "Id of the part.", True)
+            ],
             "responses": responses(
                 {
                     "200": json_answer(

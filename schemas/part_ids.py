@@ -35,6 +35,30 @@ def real_part_id(part_id: str | None, no_part_ids: Collection[str] = ()) -> str 
     return name
 
 
+def part_id_pattern() -> str:
+    """Return a regular expression, as JSON Schema takes them, that finds a visible character in a text.
+
+    Examples
+    --------
+    >>> import re
+    >>> [bool(re.search(part_id_pattern(), text)) for text in ("P-77", " \\u00fc\\r", " \\r\\x80\\u3164\\U000e0041")]
+    [True, True, False]
+    """
+    # The other planes have no such characters.
+    codes = (code for plane in (range(0x20000), range(0xE0000, 0xE1000)) for code in plane)
+    ranges: list[list[int]] = []
+    for code in filter(lambda code: _is_invisible(chr(code)), codes):
+        if ranges and ranges[-1][1] == code - 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return "[^" + "".join(f"{_escaped(first)}-{_escaped(last)}" for first, last in ranges) + "]"
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else chr(code)
+
+
 def _trimmed(text: str) -> str:
     start, end = 0, len(text)
     while start < end and _is_invisible(text[start]):

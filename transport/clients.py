@@ -13,6 +13,7 @@ from schemas.addresses import masked_text
 from schemas.connection.load import CONFIG_VARIABLE
 from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
+from transport.clock_waits import BUSY_S
 from transport.credentials import Consumer as Consumer
 from transport.credentials import follow_password, refreshed
 
@@ -40,13 +41,15 @@ def _config(kafka: KafkaSettings) -> dict[str, Any]:
     return {**dict(kafka.client), "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
 
 
-def make_consumer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Consumer:
+def make_consumer(kafka: KafkaSettings, config: Mapping[str, Any], *, busy_s: float = BUSY_S) -> Consumer:
     """Make a consumer. It connects in the background.
 
     Parameters
     ----------
     config
         Further settings of librdkafka.
+    busy_s
+        See `transport.clock_waits`.
 
     Raises
     ------
@@ -55,7 +58,7 @@ def make_consumer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Consumer:
     """
     kafka = refreshed(kafka)
     with refused_settings(kafka):
-        consumer = Consumer({**_config(kafka), **config})
+        consumer = Consumer({**_config(kafka), **config}, busy_s=busy_s)
     follow_password(kafka, consumer)
     return consumer
 

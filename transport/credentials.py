@@ -12,6 +12,7 @@ import math
 import threading
 import time
 import weakref
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
-from transport.clock_waits import ClockWaits
+from transport.clock_waits import BUSY_S, ClockWaits
 from transport.surviving import surviving
 
 log = logging.getLogger(__name__)
@@ -67,9 +68,9 @@ class Consumer(confluent_kafka.Consumer):
 
     _login: tuple[str, str] | None = None
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._waits = ClockWaits()
-        super().__init__(*arguments, **options)
+    def __init__(self, config: Mapping[str, Any], *, busy_s: float = BUSY_S) -> None:
+        self._waits = ClockWaits(busy_s=busy_s)
+        super().__init__(dict(config))
 
     def log_in_with(self, user: str, password: str) -> None:
         """Have the next ``poll`` or ``consume`` set the user and the password of further logins. It returns at once."""
@@ -77,9 +78,9 @@ class Consumer(confluent_kafka.Consumer):
 
     def poll(self, timeout: float = -1) -> confluent_kafka.Message | None:
         """Return the next message, see `confluent_kafka.Consumer.poll`."""
-        for _ in self._waits.attempts(timeout):
+        for within_s in self._waits.attempts(timeout):
             self._prepare()
-            message = super().poll(0)
+            message = super().poll(within_s)
             if message is not None:
                 self._waits.arrived()
                 return message
@@ -88,9 +89,9 @@ class Consumer(confluent_kafka.Consumer):
     def consume(self, num_messages: int = 1, timeout: float = -1) -> list[confluent_kafka.Message]:
         """Return the next messages, see `confluent_kafka.Consumer.consume`."""
         found: list[confluent_kafka.Message] = []
-        for _ in self._waits.attempts(timeout):
+        for within_s in self._waits.attempts(timeout):
             self._prepare()
-            found += super().consume(num_messages - len(found), 0)
+            found += super().consume(num_messages - len(found), within_s)
             if len(found) >= num_messages:
                 break
         if found:

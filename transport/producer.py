@@ -49,7 +49,8 @@ class Producer(confluent_kafka.Producer):
     signer: Signer | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._waits = ClockWaits()
+        # Statistics are served too, and a client that stands still makes none: they end no wait.
+        self._waits = ClockWaits(busy_s=0.0)
         super().__init__(*arguments, **options)
 
     def produce(self, topic: str, value: Any = None, key: Any = None, *arguments: Any, **options: Any) -> None:

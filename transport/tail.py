@@ -74,6 +74,8 @@ class Tail:
         True to maintain `reached_end`.
     on_unreadable
         Called with each batch that is skipped, on the polling thread.
+    busy_s
+        See `transport.clock_waits`; above 0 for who needs messages soon, and has nothing to do without them.
 
     Raises
     ------
@@ -89,8 +91,10 @@ class Tail:
         fetch_bytes: int = 8 * 1024 * 1024,
         reports_end: bool = False,
         on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
+        busy_s: float = 0.0,
     ) -> None:
         self.topic = topic
+        self._busy_s = busy_s
         self._kafka = kafka
         self._fetch_bytes = fetch_bytes
         self._reports_end = reports_end
@@ -159,7 +163,7 @@ class Tail:
                 "the end", self.topic, len(resume),
             )  # fmt: skip
             resume = None
-        consumer = make_consumer(self._kafka, self._config())
+        consumer = make_consumer(self._kafka, self._config(), busy_s=self._busy_s)
         try:
             starts = {partition: self._start(consumer, partition, resume) for partition in identity.partitions}
         except KafkaException as error:
