@@ -85,7 +85,7 @@ def test_folder_gives_damaged_files_as_they_are(folder: Path, caplog: pytest.Log
         captures = captures_of(FolderCamera(folder))
     assert [c.attributes["file"][0] for c in captures] == list("01234567")
     assert [c.encoded for c in captures[5:]] == [b"damaged", b"", b""]
-    assert "skipped 1 files" in caplog.text
+    assert "skipped 1 file that is no image by the suffix, such as notes.txt" in caplog.text
     assert "cannot read" in caplog.text
 
 
