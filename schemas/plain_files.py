@@ -107,7 +107,31 @@ def replace_plain(path: Path, data: bytes) -> None:
     b'{}'
     """
     check_output_file(path)
-    descriptor, part = open_new(path.parent, f".{path.name[:100]}.", ".part")
+    write_and_rename(path, data, f".{path.name[:100]}.", ".part")
+
+
+def write_and_rename(path: Path, data: bytes, prefix: str, suffix: str = "") -> None:
+    """Write a file beside the path, sync it and rename it: the path has all the data, or what it had before.
+
+    Parameters
+    ----------
+    prefix, suffix
+        Begin and end of the name of the file beside it. A crash may leave this file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_and_rename(folder / "image", b"data", ".part-")
+    >>> [(each.name, each.read_bytes()) for each in folder.iterdir()]
+    [('image', b'data')]
+    """
+    descriptor, part = open_new(path.parent, prefix, suffix)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

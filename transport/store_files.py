@@ -20,7 +20,8 @@ from fsspec.implementations.local import LocalFileSystem
 from schemas.addresses import masked_address, masked_text
 from schemas.errors import SettingsError, error_line
 from schemas.known_secrets import keep_password, keep_secret
-from schemas.private_files import open_new, sync_folder
+from schemas.plain_files import write_and_rename
+from schemas.private_files import sync_folder
 
 #: Options of file systems that are secret.
 _SECRET_OPTIONS = frozenset({"secret", "password", "token", "account_key", "sas_token", "connection_string"})
@@ -188,19 +189,10 @@ def store_error_line(error: BaseException, uri: str) -> str:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    """Write to a file beside the path, sync it, rename it: the path has the whole object or does not exist."""
+    """Write a whole object, and make the folders above it; all are synced."""
     new = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, part = open_new(path.parent, PART_PREFIX)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    write_and_rename(path, data, PART_PREFIX)
     # A new folder is an entry of its parent folder, so the parent folder must be synced too.
-    for folder in [path.parent, *(made.parent for made in new)]:
-        sync_folder(folder)
+    for made in new:
+        sync_folder(made.parent)

@@ -79,7 +79,7 @@ def run_watch(settings: WatchSettings) -> None:
 def references(packages: Sequence[Path]) -> ReferencesOf:
     """Return a function that finds the training reference of a model package by the model's sha256 and the product.
 
-    It warns once of each model that has decided and is none of the packages: of 100 at most.
+    It logs one warning for each model that made decisions and has no package here. At most 100 models are named.
     """
     found: dict[str, Reference] = {}
     named = set[str]()
@@ -98,8 +98,9 @@ def references(packages: Sequence[Path]) -> ReferencesOf:
         if model_sha256 not in named and len(named) < most:
             named.add(model_sha256)
             log.warning(
-                "the model that decides, sha256 %s, is none of the packages of this watch: each camera's first frames "
-                "become its reference, not the training images; start the watch with --model and its package",
+                "the watch has no package of the model with sha256 %s, which makes decisions: the first frames of each "
+                "camera become its reference instead of the training images; start the watch with --model and the "
+                "package",
                 shown(model_sha256),
             )
         reference = found.get(model_sha256)

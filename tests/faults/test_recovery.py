@@ -117,6 +117,7 @@ def test_after_a_broker_that_paused(either_broker: OwnBroker, tmp_path: Path, fa
                 time.sleep(4)
             finally:
                 either_broker.signal(signal.SIGCONT)
+            # Shorter than the session timeout of 6 s, so the worker is still a member of its group.
             recovered = cameras.await_inspected(time.time_ns() // 1000)
             share = cameras.inspected_share(3)
         finally:
@@ -125,6 +126,7 @@ def test_after_a_broker_that_paused(either_broker: OwnBroker, tmp_path: Path, fa
         f"broker paused 4 s, overload{users.kind}", recovered_s=max(recovered.values()), inspected_percent=100 * share
     )
     assert share > 0.3
+    assert max(recovered.values()) < 5, "the worker was not a member of its group any more"
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Which requests are refused because their decision would be late."""
+"""Requests that are refused because their decision would be late."""
 
 from __future__ import annotations
 

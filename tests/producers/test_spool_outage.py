@@ -35,15 +35,15 @@ class Outage:
         self.port = free_port()
         self.kafka = KafkaSettings(f"127.0.0.1:{self.port}")
         self._broker = LocalBroker(data_dir, self.port, 256)
+        self._pid: int | None = None
 
     def start(self) -> None:
-        self._broker.start()
+        self._pid = self._broker.start().pid  # a frozen broker would be asked for it in vain, for seconds
         apply(self.kafka)
 
     def signal(self, number: int) -> None:
-        pid = self._broker.status().pid
-        assert pid is not None
-        os.kill(pid, number)
+        assert self._pid is not None
+        os.kill(self._pid, number)
 
     def stop(self) -> None:
         self._broker.stop()

@@ -246,20 +246,21 @@ class OwnBroker:
         security = make_security(directory, tls=True) if is_secured else None
         self._directory = directory
         self._broker = LocalBroker(directory, port, 256, tunnel=tunnel, security=security)
+        self._pid: int | None = None
         self.kafka = KafkaSettings(f"127.0.0.1:{port}") if security is None else security.settings(port)
         self.users = LineUsers.same(self.kafka)
 
     def start(self) -> None:
-        self._broker.start(timeout_s=120)
+        # A frozen broker would answer no question about its state for seconds, so `signal` does not ask.
+        self._pid = self._broker.start(timeout_s=120).pid
         apply(self.kafka)
         if self.kafka.client and self.users.worker_file is None:
             self.users = make_users(self.kafka, self._directory)
 
     def signal(self, number: int) -> None:
-        pid = self._broker.status().pid
-        if pid is None:
+        if self._pid is None:
             raise InspectionError("the broker does not run")
-        os.kill(pid, number)
+        os.kill(self._pid, number)
 
     def stop(self) -> None:
         self._broker.stop()

@@ -387,7 +387,7 @@ def test_a_model_without_its_package_is_named_once(line, start, package, tmp_pat
     publish(line, [one for camera in of_both for one in camera])
     await_watched(process, 40)
     assert process.stop() == 0
-    said = [row for row in (tmp_path / "watch0.log").read_text().splitlines() if "none of the packages" in row]
+    said = [row for row in (tmp_path / "watch0.log").read_text().splitlines() if "has no package of the model" in row]
     assert len(said) == 1
     assert f"sha256 {stranger}" in said[0]
     assert "start the watch with --model" in said[0]
