@@ -23,10 +23,10 @@ from transport.broker_cause import broker_error
 from transport.clients import LONG_LIVED, make_consumer
 from transport.topic_identity import TopicIdentities
 from transport.topic_watch import TopicWatch
+from transport.watermarks import low_and_high
 
 log = logging.getLogger(__name__)
 _OPEN_TIMEOUT_S = 10.0
-_RETRY_S = 0.05
 #: Interval at which librdkafka reports the state of its connections.
 _STATISTICS_MS = 250
 #: A healthy broker answers a fetch within half a second (``fetch.wait.max.ms``), also on an idle topic.
@@ -40,14 +40,6 @@ _TRIAL_S, _TRIAL_COUNT, _TRIAL_BYTES = 40.0, 50_000, 32 * 1024 * 1024
 _CONNECTION_ERRORS = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
 #: Other errors are logged once in this time, in seconds, for each kind.
 _LOG_INTERVAL_S = 30.0
-_PASSING_ERRORS = frozenset(
-    {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_PARTITION,
-    }
-)
 
 
 class Tail:
@@ -219,7 +211,7 @@ class Tail:
         trial = Trial(self._kafka, _TRIAL_S)
         try:
             for partition, offset in starts.items():
-                if offset >= self._ends(consumer, TopicPartition(self.topic, partition))[1]:
+                if offset >= low_and_high(consumer, TopicPartition(self.topic, partition), _OPEN_TIMEOUT_S)[1]:
                     continue
                 found = trial.partition(self.topic, partition, offset, count=_TRIAL_COUNT, size_bytes=_TRIAL_BYTES)
                 if found.needed is not None:
@@ -268,7 +260,7 @@ class Tail:
         }
 
     def _start(self, consumer: Consumer, partition: int, resume: Mapping[int, int] | None) -> int:
-        low, high = self._ends(consumer, TopicPartition(self.topic, partition))
+        low, high = low_and_high(consumer, TopicPartition(self.topic, partition), _OPEN_TIMEOUT_S)
         if resume is None:
             return high
         wanted = resume.get(partition, low)
@@ -281,20 +273,6 @@ class Tail:
         if wanted < low:
             log.warning("%s/%d begins at %d: %d messages have expired unread", self.topic, partition, low, low - wanted)
         return max(low, wanted)
-
-    @staticmethod
-    def _ends(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-        deadline_s = time.monotonic() + _OPEN_TIMEOUT_S
-        while True:
-            try:
-                low, high = consumer.get_watermark_offsets(partition, timeout=_OPEN_TIMEOUT_S)
-            except KafkaException as error:
-                # A new topic has no leader yet, and after an election the client asks the old leader first.
-                if error.args[0].code() not in _PASSING_ERRORS or time.monotonic() > deadline_s:
-                    raise
-                time.sleep(_RETRY_S)
-            else:
-                return int(low), int(high)
 
     def _follow_topic(self) -> None:
         change = None if self._watch is None else self._watch.change()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,17 +19,14 @@ from transport.clients import Consumer, make_consumer
 from transport.cluster_metadata import fetch_metadata
 from transport.headers import message_headers
 from transport.open_transactions import first_open_offsets, open_transaction_line
+from transport.watermarks import first_offsets, low_and_high
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 10.0
-_AGAIN_S = 0.1
 #: Messages in a row behind the end of a range after which no more of its time are expected.
 MOST_AHEAD = 32
 #: Time that Kafka 4 lets a message be ahead of its clock (message.timestamp.after.max.ms).
 _AHEAD_US = 3_600_000_000
-_LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
-
-
 #: Receiver of progress: what is done, and what there is in all.
 OnProgress = Callable[[int, int], object]
 #: Receiver of the progress of a stage, which is named first.
@@ -160,21 +156,9 @@ def _watermarks(consumer: Consumer, first: FirstError, kafka: KafkaSettings, top
         raise NotAuthorised("topic", topic, "READ")
     if found is None or not found.partitions:
         raise TopicMissing([topic], kafka.bootstrap_servers)
-    return {number: _low_high(consumer, TopicPartition(topic, number)) for number in sorted(found.partitions)}
-
-
-def _low_high(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    deadline_s = time.monotonic() + _TIMEOUT_S
-    while True:
-        try:
-            low, high = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S)
-        except KafkaException as error:
-            # A topic just created, or a broker just started, has no leader for a moment.
-            if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline_s:
-                raise
-            time.sleep(_AGAIN_S)
-        else:
-            return int(low), int(high)
+    return {
+        number: low_and_high(consumer, TopicPartition(topic, number), _TIMEOUT_S) for number in sorted(found.partitions)
+    }
 
 
 def _offsets(
@@ -200,9 +184,9 @@ def _first_at(consumer: Consumer, topic: str, ranges: Mapping[int, tuple[int, in
     # Kafka's index is in milliseconds; it returns -1 if all messages are older. Times below 0 have other meanings.
     asked = [TopicPartition(topic, number, max(0, -(-at_us // 1000))) for number in ranges]
     found = {}
-    for answer in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S):
-        low, high = ranges[answer.partition]
-        found[answer.partition] = high if answer.offset < 0 else min(high, max(low, answer.offset))
+    for number, offset in first_offsets(consumer, asked, _TIMEOUT_S).items():
+        low, high = ranges[number]
+        found[number] = high if offset < 0 else min(high, max(low, offset))
     return found
 
 

@@ -45,6 +45,10 @@ DRIFT_FRAMES = 1200
 _DISTURBED = 0
 #: Most frames in flight with --fps 0: enough to keep the worker busy, few enough for answers in time.
 _WINDOW = 24
+#: Default deadline and time from camera to gate, in ms.
+_BOUNDS_MS = 500, 800
+#: The same with --fps 0: such a line begins with all frames of a window at once, while the broker is still cold.
+_FULL_SPEED_BOUNDS_MS = 2_000, 2_500
 #: The run fails if no frame is answered for this time, in seconds.
 _STALLED_S = 30.0
 
@@ -58,8 +62,8 @@ class DemoOptions:
     fps: float = 30.0
     folder: Path | None = None
     model: Path | None = None
-    belt_ms: float = 800
-    deadline_ms: int = 500
+    belt_ms: float | None = None
+    deadline_ms: int | None = None
     bootstrap_servers: str | None = None
     journal: Path | None = None
     drift: Disturbance | None = None
@@ -216,10 +220,13 @@ class _Run:
         self._stop = threading.Event()
         self._captured = 0
         self._lock = threading.Lock()
+        deadline_ms, belt_ms = _BOUNDS_MS if options.fps else _FULL_SPEED_BOUNDS_MS
+        self._deadline_ms = deadline_ms if options.deadline_ms is None else options.deadline_ms
+        belt_ms = belt_ms if options.belt_ms is None else options.belt_ms
         self._gate = GateRunner(
             DecisionConsumer(kafka, station=STATION),
             SimulatedGate(options.journal),
-            GateSettings(belt_ms=options.belt_ms),
+            GateSettings(belt_ms=belt_ms),
         )
 
     def go(self, cameras: list[Camera], frames: int, model: dict[str, str]) -> DemoResult:
@@ -242,7 +249,7 @@ class _Run:
             self._stop.set()
             self._gate.stop()
             watcher.stop()
-        gate, counts = self._gate.stats.tracker, self._counts
+        gate, fault, counts = self._gate.stats.tracker, self._gate.stats.fault, self._counts
         drift, events = self._drift()
         return DemoResult(
             drift=drift,
@@ -258,7 +265,9 @@ class _Run:
             drops_counted=sum(s.dropped + s.failed for s in stats),
             duplicates=counts.duplicates,
             unaccounted=counts.unaccounted + sum(s.pending for s in stats),
-            gate=GateResult(gate.actuated, gate.failsafe, gate.late, gate.conflicts),
+            gate=GateResult(
+                gate.actuated, gate.failsafe, gate.late, gate.conflicts, None if fault is None else fault.reason
+            ),
             quality=counts.quality,
             latency_ms={
                 "capture_to_decision": percentiles(counts.latencies_ms),
@@ -289,7 +298,7 @@ class _Run:
         return camera_identity(LINE, STATION, name)
 
     def _publisher(self, name: str) -> FramePublisher | HttpCamera:
-        deadline_ms = self._options.deadline_ms
+        deadline_ms = self._deadline_ms
         if self._gateway is not None:
             return HttpCamera(
                 self._identity(name),
@@ -340,7 +349,7 @@ class _Run:
                 station=camera.station,
                 camera_id=camera.camera_id,
                 captured_at_us=captured_at_us,
-                deadline_ms=self._options.deadline_ms,
+                deadline_ms=self._deadline_ms,
             )
 
         return on_trigger

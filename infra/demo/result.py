@@ -21,12 +21,16 @@ Percentiles = dict[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """Counts of the gate: parts acted on, those of them by fail-safe, late decisions, parts in conflict."""
+    """Counts of the gate: parts acted on, those of them by fail-safe, late decisions, parts in conflict.
+
+    ``fault`` is the reason for which the gate stopped the line. After it all parts count as acted on by fail-safe.
+    """
 
     actuated: int
     failsafe: int
     late: int
     conflicts: int
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,11 @@ def summary(result: DemoResult) -> RenderableType:
         notes.append(
             f"{result.shed} frames came too late to inspect and count as rejected: this machine is too slow or busy "
             "for so many; a lower --fps shows the line as it is, --fps 0 how fast this machine goes"
+        )
+    if gate.fault is not None:
+        notes.append(
+            f"the gate went into FAULT ({shown(gate.fault)}) and treated every later part by its fail-safe, as on a "
+            "line until a person resets it; a lower --fps or a longer --belt-ms gives the decisions more time"
         )
     if result.unaccounted:
         verdict = Text(f"{result.unaccounted} frames unaccounted for", style="bold red")

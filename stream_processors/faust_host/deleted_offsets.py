@@ -9,6 +9,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from transport.batch_trials.after_death import PartitionKey
+from transport.watermarks import low_and_high
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class DeletedOffsets:
     def _first_offset(self, topic: str, partition: int) -> int:
         """Return the first offset that is left; 0 if the broker does not say it."""
         try:
-            found = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+            low, _ = low_and_high(self._consumer, TopicPartition(topic, partition), _TIMEOUT_S)
         except KafkaException:
             return 0
-        return 0 if found is None else int(found[0])
+        return low

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
 from transport.broker_cause import broker_error
 from transport.clients import Consumer, make_consumer
 from transport.topic_identity import TopicIdentities
+from transport.watermarks import low_and_high
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,6 @@ _TIMEOUT_S = 10.0
 #: Time, messages and bytes for the trial of a partition.
 _TRIAL_S, _TRIAL_COUNT, _TRIAL_BYTES = 40.0, 50_000, 64 * 1024 * 1024
 _QUIET_S = 30.0
-_AGAIN_S = 0.2
-_LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 #: Limits on the size of a snapshot, from the table of topics, and on its header, topics and states.
 _MAX_BYTES = 4 * 1024 * 1024
 _MAX_HEADER_BYTES = 65_536
@@ -259,18 +257,7 @@ def find_snapshots(
     def range_of(topic: str) -> tuple[int, int]:
         if partition not in known[topic].partitions:
             return 0, 0
-        position, waited_s = TopicPartition(topic, partition), 0.0
-        while True:
-            try:
-                low, high = consumer.get_watermark_offsets(position, timeout=_TIMEOUT_S)
-            except KafkaException as error:
-                # The leader is moving, or the topic has just been created.
-                if error.args[0].code() not in _LEADER_MOVES or waited_s >= _TIMEOUT_S:
-                    raise
-                time.sleep(_AGAIN_S)
-                waited_s += _AGAIN_S
-            else:
-                return low, high
+        return low_and_high(consumer, TopicPartition(topic, partition), _TIMEOUT_S)
 
     skipper = BatchSkipper(kafka)
     try:

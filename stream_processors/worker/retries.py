@@ -30,6 +30,7 @@ from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.single_reads import SingleReads
 from transport.clients import LONG_LIVED, Consumer, make_consumer
 from transport.limited_log import LimitedLog
+from transport.watermarks import low_and_high
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class Retries:
         if is_old and (ends is None or not ends[0] <= offset < ends[1]):
             position = TopicPartition(self._kafka.dead_letters, partition)
             self._ends[partition] = now_s, None  # also if the request fails
-            ends = self._client().get_watermark_offsets(position, timeout=max(0.1, self._left_s))
+            ends = low_and_high(self._client(), position, max(0.1, self._left_s))
             self._ends[partition] = now_s, ends
             if len(self._ends) > _KNOWN:
                 self._ends.popitem(last=False)

@@ -269,6 +269,9 @@ def test_a_summary_with_shed_frames_says_what_to_do() -> None:
     assert "--fps" not in text_of(result)
     assert "3 frames came too late to inspect and count as rejected" in text_of(replace(result, shed=3))
     assert "a lower --fps" in text_of(replace(result, shed=3))
+    stopped = replace(result, gate=GateResult(20, 14, 0, 0, "10 parts in a row without a usable decision"))
+    assert "FAULT (10 parts in a row without a usable decision)" in text_of(stopped)
+    assert "FAULT" not in text_of(result)
 
 
 def text_of(result: DemoResult) -> str:

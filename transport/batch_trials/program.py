@@ -35,6 +35,7 @@ from transport.clients import make_consumer
 from transport.headers import message_headers
 from transport.limited_child import limit_child, limit_memory
 from transport.logs import set_up_tracebacks
+from transport.watermarks import low_and_high
 
 #: Exit status if a message needs too much memory, and if the batch that is read alone is not unpacked by the client.
 TOO_LARGE, UNREADABLE = 3, 4
@@ -72,7 +73,7 @@ def main() -> None:
 
 def _read(consumer: Consumer, kafka: KafkaSettings, place: dict[str, Any], out: Any, *, is_alone: bool) -> None:
     topic, partition, offset = place["topic"], place["partition"], place["offset"]
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+    low, high = low_and_high(consumer, TopicPartition(topic, partition), _TIMEOUT_S)
     begin = low if offset < 0 or offset > high else max(low, offset)
     _say(out, begin=begin, high=high)
     count, size, following = 0, 0, begin

@@ -25,10 +25,18 @@ def demo(
         typer.Option(help="Your own images (PNG, JPEG, BMP, TIFF; sub-folders too) instead of the solar cells."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Model package. Default: the solar-cell model that ships.")] = None,
-    belt_ms: Annotated[int, typer.Option(min=1, max=86_400_000, help="From camera to gate, in ms.")] = 800,
+    belt_ms: Annotated[
+        int | None,
+        typer.Option(min=1, max=86_400_000, help="From camera to gate, in ms. Default: 800; with --fps 0, 2500."),
+    ] = None,
     deadline_ms: Annotated[
-        int, typer.Option(min=1, max=2**31 - 1, help="A decision later than this is useless to the gate.")
-    ] = 500,
+        int | None,
+        typer.Option(
+            min=1,
+            max=2**31 - 1,
+            help="A decision later than this is useless to the gate. Default: 500; with --fps 0, 2000.",
+        ),
+    ] = None,
     bootstrap_servers: Annotated[
         str | None, typer.Option(help="Use this Kafka. Default: start one, in a folder that is removed afterwards.")
     ] = None,
