@@ -66,7 +66,11 @@ def make_key_files(folder: Path, name: str, role: SignerRole, cameras: tuple[str
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write(private, key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
-        _write(public, text.encode(), 0o644)
+        try:
+            _write(public, text.encode(), 0o644)
+        except OSError:
+            private.unlink()  # half a pair would stand in the way of the next try
+            raise
     except OSError as error:
         raise SettingsError(f"{folder}: {error.strerror}") from error
     return MadeKey(key_id_of(key.public), private, public)
@@ -75,4 +79,10 @@ def make_key_files(folder: Path, name: str, role: SignerRole, cameras: tuple[str
 def _write(path: Path, content: bytes, mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, mode), "wb") as file:
-        file.write(content)
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            path.unlink()
+            raise

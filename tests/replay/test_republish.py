@@ -238,3 +238,10 @@ def test_frames_that_the_topic_refuses_are_said(decided: Decided, form: list[str
         assert (said["published"], said["failed"], said["cameras"]) == (0, FRAMES + 1, {})
     else:
         assert f"0 frames published again to {kafka.frames}" in result.stdout
+
+
+@pytest.mark.parametrize("option", [["--part-s", "2"], ["--tolerate-differences"], ["--out", "run"]])
+def test_options_of_an_inspection_are_refused(option: list[str]) -> None:
+    result = CliRunner().invoke(app, ["replay", "--last", "1h", "--to-topic", "again", *option])
+    assert isinstance(result.exception, SettingsError)
+    assert str(result.exception).startswith("--to-topic publishes frames and inspects none")

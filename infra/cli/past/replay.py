@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _AGAIN = "Inspect again"
 _PUBLISH = "Publish again"
+_PART_S = 10.0
 
 
 def _again(help_text: str, *names: str, **more: Any) -> Any:
@@ -58,8 +59,11 @@ def replay(
     ] = None,
     resume: Annotated[Path | None, _again("Go on with the run in that folder.", "--resume")] = None,
     part_s: Annotated[
-        float, _again("Seconds between two writes of results: the most that a kill can lose.", "--part-s", min=0.1)
-    ] = 10.0,
+        float | None,
+        _again(
+            "Seconds between two writes of results: the most that a kill can lose. Default: 10.", "--part-s", min=0.1
+        ),
+    ] = None,
     threads: Annotated[int | None, _again("Frames inspected at once. Default: the cores.", "--threads", min=1)] = None,
     tolerate_differences: Annotated[
         bool, _again("Exit status 0 even if a decision is not reproduced.", "--tolerate-differences")
@@ -91,7 +95,9 @@ def replay(
         inspection replay --last 1h --to-topic inspection.replay.frames --speed 10x
     """
     if to_topic is not None:
-        if any(value is not None for value in (model, challenger, threshold, out, resume, threads)):
+        if tolerate_differences or any(
+            value is not None for value in (model, challenger, threshold, out, resume, threads, part_s)
+        ):
             raise SettingsError("--to-topic publishes frames and inspects none: no --model, --out and the like with it")
         from infra.cli.past.republish import republish
 
@@ -104,7 +110,7 @@ def replay(
     from infra.cli.past.replay_text import show
 
     stop = StopRequest()
-    options = RunOptions(threads, part_s, image_store_uri(image_store), stop)
+    options = RunOptions(threads, _PART_S if part_s is None else part_s, image_store_uri(image_store), stop)
     if resume is not None:
         if any(value is not None for value in (model, challenger, threshold, out)):
             raise SettingsError("--resume stands alone: models and thresholds are those of the run")
