@@ -26,6 +26,8 @@ T = TypeVar("T")
 GOOD_FOLDERS = frozenset(
     {"good", "ok", "io", "normal", "nominal", "functional", "pass", "passed", "accept", "no_defect", "good_parts"}
 )
+#: Names of folders of masks, which mark the defects of other images, in lower case.
+_MASK_FOLDERS = frozenset({"ground_truth", "groundtruth", "gt", "mask", "masks", "mask_images", "annotations"})
 #: Most images that are learned from; more are sampled evenly.
 MOST_IMAGES = 2_000
 #: Folder names that an error lists.
@@ -72,7 +74,8 @@ class TrainingFolder:
         One folder, or a folder without sub-folders, holds good parts. Of several sub-folders those named as good parts
         are (``good``, ``ok``, ``normal`` ...) hold good parts, and every other one is a kind of defect. If the folder
         itself has such a name, all parts in it are good, and its sub-folders are lots. Folders further down are not
-        told apart: a folder of good parts beside others there, or within a kind of defect, is refused.
+        told apart: a folder of good parts beside others there, or within a kind of defect, is refused. Folders of masks
+        (``ground_truth``, ``masks`` ...) are left out on every level, unless they are named as good parts.
 
         Parameters
         ----------
@@ -89,7 +92,8 @@ class TrainingFolder:
             If nothing says which parts are good, or if a folder of good parts is on another level.
         """
         found = list_images(root)
-        images = found.images
+        images, mask_notes = _without_masks(root, found.images, good)
+        notes = (*found.notes, *mask_notes)
         top = {path: path.relative_to(root).parts[0] if path.parent != root else "" for path in images}
         folders = sorted(set(top.values()) - {""})
         listed = ", ".join(folders[:_LISTED]) + (" ..." if len(folders) > _LISTED else "")
@@ -111,7 +115,7 @@ class TrainingFolder:
             _check_levels(root, images, chosen)
         is_one_kind = len(set(top.values())) < 2 or real_path(root).name.lower() in GOOD_FOLDERS
         if "." in chosen or (not chosen and is_one_kind):
-            return cls(root, images, products=_products(root, images, 0) if by_product else {}, notes=found.notes)
+            return cls(root, images, products=_products(root, images, 0) if by_product else {}, notes=notes)
         if not chosen:
             loose = " and images beside them" if "" in top.values() else ""
             raise SettingsError(
@@ -129,8 +133,28 @@ class TrainingFolder:
             {name: tuple(paths) for name, paths in sorted(defects.items())},
             loose=list(top.values()).count(""),
             products=_products(root, kept, 1) if by_product else {},
-            notes=found.notes,
+            notes=notes,
         )
+
+
+def _without_masks(root: Path, images: Sequence[Path], good: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Return the images that lie in no folder of masks, and a line about the others; all images if all do."""
+    masks: dict[str, int] = {}
+    kept = []
+    for path in images:
+        folders = path.relative_to(root).parts[:-1]
+        name = next((each for each in folders if each.lower() in _MASK_FOLDERS and each not in good), None)
+        if name is None:
+            kept.append(path)
+        else:
+            masks[file_text(name)] = masks.get(file_text(name), 0) + 1
+    count = sum(masks.values())
+    if not count or not kept:
+        return tuple(images), ()
+    what = "image is" if count == 1 else "images are"
+    return tuple(kept), (
+        f"{count} {what} left out, as masks of defects by the name of the folder: {', '.join(sorted(masks))}",
+    )
 
 
 def _check_levels(root: Path, images: Sequence[Path], chosen: set[str]) -> None:

@@ -25,11 +25,13 @@ def test_a_folder_becomes_a_package(tmp_path: Path) -> None:
     images.mkdir()
     for number in range(24):
         cv2.imwrite(str(images / f"{number}.png"), good_part(number))
+    (images / "broken.png").write_bytes(b"no image")
     done = run("--images", images, "--out", out, "--time-budget", "1", "--json")
     assert done.exit_code == 0, done.output
     figures = json.loads(done.stdout)
     assert (figures["good_images"], figures["overkill_asked"]) == (24, 0.02)
     assert all(isinstance(warning, str) for warning in figures["warnings"])
+    assert any(line.startswith("left out broken.png: ") for line in figures["survey"])
     assert load_model(out).name == "model"
 
 

@@ -152,7 +152,8 @@ def train(
         except OSError as error:
             raise SettingsError(f"--out {out}: {error.strerror or error}") from error
     if as_json:
-        echo_json({"model": str(model.path), **model.manifest.metrics, "warnings": result.warnings})
+        lists = {"survey": result.survey.lines(images), "warnings": result.warnings}
+        echo_json({"model": str(model.path), **model.manifest.metrics, **lists})
         return
     for line in result.survey.lines(images):
         echo(line)

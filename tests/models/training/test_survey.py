@@ -31,13 +31,26 @@ def make(root: Path, *names: str) -> Path:
         (["train/good/a.png", "train/good/b.png"], (), 2, {}),
         (["lot1/good/a.png", "lot2/ok/b.png"], (".",), 2, {}),
         (["good/lot1/ok/a.png", "good/lot2/b.png", "crack/c.png"], (), 2, {"crack": 1}),
-        (["train/good/a.png", "masks/crack/b.png"], ("train",), 1, {"masks": 1}),
+        (["train/good/a.png", "stains/crack/b.png"], ("train",), 1, {"stains": 1}),
+        (["train/good/a.png", "masks/crack/b.png"], ("train",), 1, {}),
+        (["good/a.png", "crack/b.png", "ground_truth/crack/b.png", "crack/Masks/b.png"], (), 1, {"crack": 1}),
+        (["masks/a.png", "masks/b.png", "torn/c.png"], ("masks",), 2, {"torn": 1}),
+        (["a.png", "ground_truth/a.png"], (), 1, {}),
+        (["masks/a.png", "masks/b.png"], (), 2, {}),
     ],
 )
 def test_folders(names: list[str], good: tuple[str, ...], wanted: int, defects: dict[str, int], tmp_path: Path) -> None:
     folder = TrainingFolder.read(make(tmp_path / "parts", *names), good)
     assert len(folder.good) == wanted
     assert {kind: len(paths) for kind, paths in folder.defects.items()} == defects
+
+
+def test_masks_are_named(tmp_path: Path) -> None:
+    names = ("good/a.png", "crack/b.png", "ground_truth/crack/b.png", "ground_truth/crack/c.png", "crack/gt/b.png")
+    folder = TrainingFolder.read(make(tmp_path, *names))
+    assert list(folder.notes) == [
+        "3 images are left out, as masks of defects by the name of the folder: ground_truth, gt"
+    ]
 
 
 def test_lots_of_a_folder_of_good_parts_are_good(tmp_path: Path) -> None:
