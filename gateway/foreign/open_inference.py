@@ -177,7 +177,7 @@ def _images(inputs: object, tail: bytes) -> tuple[bytes, ...]:
     parameters = _parameters(tensor)
     size = parameters.get("binary_data_size")
     if size is None:
-        images = [_base64(text) for text in _texts(tensor.get("data"))]
+        images = [_base64(text) for text in _texts(tensor.get("data"), shape)]
         if tail:
             raise _bad("bytes follow the JSON object, but the tensor has no binary_data_size")
     elif type(size) is not int or size != len(tail):
@@ -193,14 +193,23 @@ def _images(inputs: object, tail: bytes) -> tuple[bytes, ...]:
     return tuple(images)
 
 
-def _texts(data: object, depth: int = 0) -> list[str]:
-    """Return the texts of a tensor; lists may be nested as its shape says."""
-    if not isinstance(data, list) or not data or depth == MOST_DIMENSIONS:
-        raise _bad("data: a list of texts in base64; or send the images as binary data")
-    found: list[str] = []
-    for item in data:
-        found += [item] if isinstance(item, str) else _texts(item, depth + 1)
-    return found
+def _texts(data: object, shape: Sequence[int]) -> list[str]:
+    """Return the texts of a tensor: one list of them, or lists that are nested exactly as its shape says."""
+    if isinstance(data, list) and data and all(isinstance(item, str) for item in data):
+        return data
+    return _nested(data, shape)
+
+
+def _nested(data: object, shape: Sequence[int]) -> list[str]:
+    size, *inner = shape
+    if isinstance(data, list) and len(data) == size:
+        if inner:
+            return [text for item in data for text in _nested(item, inner)]
+        if all(isinstance(item, str) for item in data):
+            return data
+    raise _bad(
+        "data: one list of texts in base64, or lists nested as the shape says; or send the images as binary data"
+    )
 
 
 def _base64(text: str) -> bytes:
