@@ -128,7 +128,7 @@ def test_a_key_in_progress_and_its_retry(line: KafkaSettings, image: bytes) -> N
         return {}
 
     with answering_worker(line, answering) as frames, running_gateway(line) as gateway, ThreadPoolExecutor(1) as pool:
-        first = pool.submit(gateway.inspect, image, Idempotency_Key="k", Prefer="wait=3")
+        first = pool.submit(gateway.inspect, image, Idempotency_Key="k", Prefer="wait=8")
         wait_until(lambda: frames)
         assert problem(gateway.inspect(image, Idempotency_Key="k")) == (409, "key-in-progress")
         assert problem(first.result()) == (504, "deadline-exceeded")
