@@ -222,11 +222,10 @@ class _Run:
         self._lock = threading.Lock()
         deadline_ms, belt_ms = _BOUNDS_MS if options.fps else _FULL_SPEED_BOUNDS_MS
         self._deadline_ms = deadline_ms if options.deadline_ms is None else options.deadline_ms
-        belt_ms = belt_ms if options.belt_ms is None else options.belt_ms
         self._gate = GateRunner(
             DecisionConsumer(kafka, station=STATION),
             SimulatedGate(options.journal),
-            GateSettings(belt_ms=belt_ms),
+            GateSettings(belt_ms=belt_ms if options.belt_ms is None else options.belt_ms),
         )
 
     def go(self, cameras: list[Camera], frames: int, model: dict[str, str]) -> DemoResult:
