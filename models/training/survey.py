@@ -139,7 +139,7 @@ class TrainingFolder:
 
 def _without_masks(root: Path, images: Sequence[Path], good: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Return the images that lie in no folder of masks, and a line about the others; all images if all do."""
-    masks: dict[str, int] = {}
+    masks = Counter[str]()
     kept = []
     for path in images:
         folders = path.relative_to(root).parts[:-1]
@@ -147,8 +147,8 @@ def _without_masks(root: Path, images: Sequence[Path], good: Sequence[str]) -> t
         if name is None:
             kept.append(path)
         else:
-            masks[file_text(name)] = masks.get(file_text(name), 0) + 1
-    count = sum(masks.values())
+            masks[file_text(name)] += 1
+    count = masks.total()
     if not count or not kept:
         return tuple(images), ()
     what = "image is" if count == 1 else "images are"
