@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.bodies import drain
 from gateway.metrics import GatewayMetrics
 from gateway.problems import Problem
+from gateway.protocol import HEAD_BYTES
 from gateway.request_target import in_origin_form
 
 
@@ -21,6 +22,7 @@ class Door:
     - Without tokens it refuses requests that a page in a browser could send: those with another site's ``Origin``, or
       with a ``Host`` that is not a name of this machine.
     - It accepts a target in absolute form, before all else.
+    - It refuses a head that is too large, which the parser takes if it comes in one piece.
     - It reads the rest of a refused body, so that the client sees the answer.
     - It sets headers that all answers have, and counts the answers.
     - It answers what the server cancels at its end: a body that still comes, or a wait for Kafka.
@@ -64,7 +66,7 @@ class Door:
 
         headers = Headers(scope=scope)
         self._metrics.came(scope)
-        refusal = _refusal(scope, headers) if self._is_open else None
+        refusal = _too_large(scope) or (_refusal(scope, headers) if self._is_open else None)
         if refusal is not None:
             await refusal.response(scope["path"])(scope, receive_and_note, send_after_drain)
             return
@@ -86,6 +88,14 @@ def _set_headers(message: Message) -> None:
     headers = MutableHeaders(scope=message)
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")
+
+
+def _too_large(scope: Scope) -> Problem | None:
+    """Return the reason to refuse a head that is larger than `HEAD_BYTES`."""
+    size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(a) + len(b) + 4 for a, b in scope["headers"])
+    if size <= HEAD_BYTES:
+        return None
+    return Problem("bad-request", f"the head of the request has more than {HEAD_BYTES} bytes")
 
 
 def _refusal(scope: Scope, headers: Headers) -> Problem | None:

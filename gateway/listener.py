@@ -17,6 +17,8 @@ from collections.abc import Callable
 from gateway.protocol import GatewayProtocol, OpenConnections
 from transport.limited_log import LimitedLog
 
+#: Most connections that wait to be accepted.
+BACKLOG = 1024
 _log = logging.getLogger(__name__)
 #: Pause if the system has no resources for a connection and none is idle, in seconds.
 _PAUSE_S = 0.1
@@ -30,7 +32,7 @@ class ConnectionListener:
     Parameters
     ----------
     bound
-        Socket that listens; `close` closes it.
+        Socket that listens; `drain` closes it.
     connections
         All connections of the server.
     make_connection
@@ -56,13 +58,22 @@ class ConnectionListener:
         bound.setblocking(False)
         self._resume()
 
-    def close(self) -> None:
-        """Accept no more connections, and abort those in their handshake. Idempotent."""
+    def drain(self) -> None:
+        """Accept the connections that wait, and no more. Idempotent."""
         if self._pause is not None:
             self._pause.cancel()
         if self._bound.fileno() >= 0:
+            for _ in range(BACKLOG):  # the system resets those that are left when the socket closes
+                if not self._accept():
+                    break
+            if self._pause is not None:
+                self._pause.cancel()
             self._loop.remove_reader(self._bound)
             self._bound.close()
+
+    def close(self) -> None:
+        """Accept no more connections, and abort those in their handshake. Idempotent."""
+        self.drain()
         self._connections.abort_handshakes()
         self._limited.flush()
 
@@ -70,26 +81,32 @@ class ConnectionListener:
         self._pause = None
         self._loop.add_reader(self._bound, self._accept)
 
-    def _accept(self) -> None:
-        """Accept one connection: the loop closes an evicted one before it calls this function again."""
+    def _accept(self) -> bool:
+        """Accept one connection: the loop closes an evicted one before it calls this function again.
+
+        Return False if none waits, or if none can be accepted now.
+        """
         try:
             accepted, _ = self._bound.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+        except BlockingIOError:
+            return False
+        except (InterruptedError, ConnectionAbortedError):
+            return True
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else error
             self._limited.warning("accept", f"a connection cannot be accepted: {reason}")
             if not any([self._connections.evict() for _ in range(_EVICTED)]):
                 self._loop.remove_reader(self._bound)
                 self._pause = self._loop.call_later(_PAUSE_S, self._resume)
-            return
+            return False
         connection = self._make_connection()
         if not self._connections.opened(connection):
             accepted.close()
-            return
+            return True
         handshake = self._loop.create_task(self._open(connection, accepted))
         connection.handshake = handshake
         handshake.add_done_callback(lambda ended: self._opened(ended, connection, accepted))
+        return True
 
     async def _open(self, connection: GatewayProtocol, accepted: socket.socket) -> None:
         # Handshake and end of TLS have as much time as a head: asyncio gives them 60 s and 30 s.

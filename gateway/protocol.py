@@ -16,6 +16,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.problems import Problem
 
+#: Largest head of a request, in bytes. h11 measures a head that comes in parts only.
+HEAD_BYTES = 32 * 1024
+
 
 class OpenConnections:
     """Connections of a server, and those without a request at hand, the longest idle one first.
@@ -33,6 +36,11 @@ class OpenConnections:
         self.head_s = head_s
         self._open: set[GatewayProtocol] = set()
         self._idle: OrderedDict[GatewayProtocol, None] = OrderedDict()
+
+    @property
+    def are_new(self) -> bool:
+        """True if there is a connection that had no request yet."""
+        return any(each.is_new for each in self._open)
 
     def add(self, connection: GatewayProtocol) -> None:
         """Note an open connection that is idle, if it is not noted yet."""
@@ -91,6 +99,11 @@ class GatewayProtocol(H11Protocol):
     def is_made(self) -> bool:
         """True once the connection is open for requests."""
         return self.transport is not None
+
+    @property
+    def is_new(self) -> bool:
+        """True until the head of the first request is complete."""
+        return self.cycle is None
 
     def abort(self) -> None:
         """Close the connection at once, also during its handshake."""

@@ -9,6 +9,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,17 +17,16 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway.line import GatewayLine
-from gateway.listener import ConnectionListener
-from gateway.protocol import GatewayProtocol, OpenConnections
+from gateway.listener import BACKLOG, ConnectionListener
+from gateway.protocol import HEAD_BYTES, GatewayProtocol, OpenConnections
 from gateway.settings import GatewaySettings
 from schemas.errors import InspectionError, SettingsError
 
 log = logging.getLogger(__name__)
 
-#: Largest head of a request, in bytes.
-_HEAD_BYTES = 32 * 1024
-_BACKLOG = 1024
-_STARTED_S = 0.01
+_CHECK_S = 0.01
+#: Time for the first request of a connection that was made before the stop, in seconds.
+_FIRST_REQUEST_S = 0.5
 #: Time for answers to reach their clients after the last one was made, in seconds.
 _LAST_S = 2.0
 
@@ -45,7 +45,7 @@ def listen(settings: GatewaySettings) -> socket.socket:
     """
     found = bind(settings)
     try:
-        found.listen(_BACKLOG)
+        found.listen(BACKLOG)
     except OSError as error:
         found.close()
         raise _cannot_listen(settings, error) from error
@@ -144,7 +144,7 @@ class GatewayServer:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=max(1, round(settings.head_s)),
-            h11_max_incomplete_event_size=_HEAD_BYTES,
+            h11_max_incomplete_event_size=HEAD_BYTES,
         )
         # uvicorn logs its own life, and a client that does not speak HTTP, as information and warnings.
         # The parser of forms warns of each malformed one.
@@ -153,6 +153,7 @@ class GatewayServer:
         config.load()
         self._server = uvicorn.Server(config)
         self._listener: ConnectionListener | None = None
+        self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._error: BaseException | None = None
@@ -173,25 +174,39 @@ class GatewayServer:
         """
         self._thread.start()
         while self.is_running and not self._server.started:
-            self._started.wait(_STARTED_S)
+            self._started.wait(_CHECK_S)
         if not self._server.started:
             raise GatewayDied(f"the HTTP server cannot start: {self._error}") from self._error
 
     def stop(self) -> None:
         """Take no more requests, answer those at hand, and end. Idempotent."""
-        if not self._call(self._drain):
+        if not self._call(self._begin_to_drain):
             return
-        self._server.should_exit = True
         self._thread.join(self._settings.stop_s)
         self._call(self._line.give_up)
         self._thread.join(_LAST_S)
         self._server.force_exit = True
         self._thread.join()
 
-    def _drain(self) -> None:
-        self._line.drain()
-        if self._listener is not None:
-            self._listener.close()
+    def _begin_to_drain(self) -> None:
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """Accept the connections that were made before, and wait for a request of each; then end the server.
+
+        Requests are answered from now on by what the gateway says while it drains.
+        """
+        try:
+            self._line.drain()
+            if self._listener is not None:
+                self._listener.drain()
+                deadline_s = time.monotonic() + _FIRST_REQUEST_S
+                while self._connections.are_new and time.monotonic() < deadline_s:  # noqa: ASYNC110 - many connections
+                    await asyncio.sleep(_CHECK_S)
+                self._listener.close()
+        finally:
+            self._server.should_exit = True
 
     def _call(self, work: Any) -> bool:
         loop = self._loop

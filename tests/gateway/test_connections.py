@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from infra.broker.certificates import CertificateAuthority
 from schemas import KafkaSettings
-from tests.support.gateways import GatewayProcess, ask, running_gateway
+from tests.support.gateways import GatewayProcess, ask, make_tls, running_gateway
 
 pytestmark = [pytest.mark.broker, pytest.mark.long]
 #: Usual soft limit of open files, and a number of connections beyond it.
@@ -59,7 +58,8 @@ def test_idle_connections_within_the_usual_limit_of_files(
     line: KafkaSettings, tmp_path: Path, many_files: None, has_tls: bool, is_hard: bool
 ) -> None:
     """A client that does not begin its TLS handshake counts as any other."""
-    options, context = make_tls(tmp_path) if has_tls else ([], None)
+    files, context = make_tls(tmp_path) if has_tls else ({}, None)
+    options = [word for name, path in files.items() for word in (f"--{name.replace('_', '-')}", str(path))]
     hard = USUAL_FILES if is_hard else resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with GatewayProcess(line, tmp_path / "log", *options, open_files=(USUAL_FILES, hard)) as gateway:
         check_idle(gateway, tmp_path / "log", context)
@@ -93,8 +93,7 @@ def check_idle(gateway: GatewayProcess, log: Path, context: ssl.SSLContext | Non
 
 
 def test_a_tls_handshake_that_does_not_come_ends_the_connection(line: KafkaSettings, tmp_path: Path) -> None:
-    (_, certificate, _, key), context = make_tls(tmp_path)
-    files = {"tls_certificate": Path(certificate), "tls_key": Path(key)}
+    files, context = make_tls(tmp_path)
     with running_gateway(line, context=context, head_s=1.0, **files) as gateway:
         address = urlsplit(gateway.url)
         silent = socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=30)
@@ -103,8 +102,7 @@ def test_a_tls_handshake_that_does_not_come_ends_the_connection(line: KafkaSetti
 
 
 def test_clients_that_do_not_answer_the_end_of_tls_keep_nobody_out(line: KafkaSettings, tmp_path: Path) -> None:
-    (_, certificate, _, key), context = make_tls(tmp_path)
-    files = {"tls_certificate": Path(certificate), "tls_key": Path(key)}
+    files, context = make_tls(tmp_path)
     few = 5
     with running_gateway(line, context=context, connections=few, **files) as gateway, contextlib.ExitStack() as opened:
         address = urlsplit(gateway.url)
@@ -114,15 +112,3 @@ def test_clients_that_do_not_answer_the_end_of_tls_keep_nobody_out(line: KafkaSe
             client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
         assert ask(gateway.url, "GET", "/health", timeout_s=5, context=context).status == 200
-
-
-def make_tls(folder: Path) -> tuple[list[str], ssl.SSLContext]:
-    """Return the options of a gateway with TLS, and the context of its clients."""
-    authority = CertificateAuthority("plant-ca")
-    issued = authority.issue("gateway", ["127.0.0.1"])
-    certificate, key = folder / "chain.pem", folder / "key.pem"
-    certificate.write_bytes(issued.certificate)
-    key.touch(0o600)
-    key.write_bytes(issued.key)
-    trusting = ssl.create_default_context(cadata=authority.certificate.decode())
-    return ["--tls-certificate", str(certificate), "--tls-key", str(key)], trusting

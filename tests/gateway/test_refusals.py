@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -160,6 +162,23 @@ def test_a_head_that_does_not_come_ends_the_connection(gateway: RunningGateway) 
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: local")
         for connection in (silent, slow):
             assert _is_closed(connection)
+
+
+def test_a_head_that_is_too_large_is_refused(gateway: RunningGateway) -> None:
+    """The parser measures a head that comes in parts; the connection ends then."""
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Part: " + b"a" * 40_000 + b"\r\n\r\n"
+    address = urlsplit(gateway.url)
+    for parts in ([head], [head[:35_000], head[35_000:]]):
+        answer = b""
+        with (
+            socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=60) as client,
+            contextlib.suppress(ConnectionError),
+        ):
+            for part in parts:
+                client.sendall(part)
+                time.sleep(0.2)
+            answer = client.recv(65536)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
 
 
 def _is_closed(connection: socket.socket) -> bool:

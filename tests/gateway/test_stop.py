@@ -8,18 +8,22 @@ import json
 import logging
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from gateway.claim_log import ClaimLog
 from gateway.identity import keyed_frame_id
+from gateway.line import GatewayLine
 from gateway.settings import GatewaySettings
 from schemas import KafkaSettings
 from schemas.clock import SystemClock
-from tests.support.gateways import PATIENCE_S, running_gateway, wait_until
+from tests.support.gateways import PATIENCE_S, ask, make_tls, running_gateway, wait_until
 
 pytestmark = pytest.mark.broker
+_CONNECTIONS = 20
 
 PATHS = {
     "/v1/inspections": "image/png",
@@ -46,6 +50,30 @@ def test_a_stop_answers_a_body_that_still_comes(
     assert answer.status == 503
     assert "The gateway is stopping" in (found.get("title") or found["error"])
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "tls"])
+def test_a_stop_answers_requests_of_connections_that_wait_to_be_accepted(
+    line: KafkaSettings, tmp_path: Path, is_encrypted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop is busy when the stop comes, as it may be under load."""
+    loops: list[asyncio.AbstractEventLoop] = []
+    attach = GatewayLine.attach
+    monkeypatch.setattr(GatewayLine, "attach", lambda self, loop: (loops.append(loop), attach(self, loop)))
+    files, context = make_tls(tmp_path) if is_encrypted else ({}, None)
+
+    def get(url: str) -> int:
+        return ask(url, "GET", "/v1/decisions?part_id=P", context=context).status
+
+    with running_gateway(line, context=context, **files) as gateway, ThreadPoolExecutor(_CONNECTIONS) as pool:
+        [loop] = loops
+        loop.call_soon_threadsafe(time.sleep, 1.0)
+        asked = [pool.submit(get, gateway.url) for _ in range(_CONNECTIONS)]
+        time.sleep(0.3)  # all are connected: the system does that
+        gateway.stop.set()
+        statuses = [each.result() for each in asked]
+    assert set(statuses) <= {200, 503}
+    assert 503 in statuses
 
 
 def test_a_claim_that_the_end_of_the_gateway_cuts_off_is_released(line: KafkaSettings) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from gateway.run import GatewayReport, run_gateway
 from gateway.settings import GatewaySettings
+from infra.broker.certificates import CertificateAuthority
 from infra.demo.processes import inspection_command
 from infra.parent_death import end_with_parent
 from schemas import KafkaSettings
@@ -126,6 +127,18 @@ def running_gateway(
         thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert not running.errors
+
+
+def make_tls(folder: Path) -> tuple[dict[str, Path], ssl.SSLContext]:
+    """Return the settings of a gateway with TLS, and the context of its clients."""
+    authority = CertificateAuthority("plant-ca")
+    issued = authority.issue("gateway", ["127.0.0.1"])
+    certificate, key = folder / "chain.pem", folder / "key.pem"
+    certificate.write_bytes(issued.certificate)
+    key.touch(0o600)
+    key.write_bytes(issued.key)
+    trusting = ssl.create_default_context(cadata=authority.certificate.decode())
+    return {"tls_certificate": certificate, "tls_key": key}, trusting
 
 
 class GatewayProcess:
