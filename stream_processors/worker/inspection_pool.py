@@ -1,11 +1,11 @@
 """Pool of threads that inspect frames and fetch their images.
 
-A thread takes several waiting frames together. On an idle line that is one frame. On a busy line the frames share the
-hand-overs between threads, and the network stays in the caches. Frames taken together are of one kind, so that no frame
-waits for a much larger one. When a thread takes a frame, it checks if the frame is still worth an inspection.
+A thread takes several waiting frames together (`stream_processors.worker.batch`). On an idle line that is one frame. On
+a busy line the frames share the hand-overs between threads, and the network stays in the caches. When a thread takes a
+frame, it checks if the frame is still worth an inspection.
 
 In the mode ``newest`` a frame replaces an older waiting frame of its camera (`stream_processors.worker.waiting`).
-A thread sheds some of the replaced frames, and then takes waiting ones: it always finds the newest frame.
+A thread sheds the replaced frames, and then takes waiting ones: it always finds the newest frame.
 
 A store is remote and may be down; a frame that carries its image must not wait for it. So other threads fetch images,
 and a frame that needs its image fetched first gives up its slot.
@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from schemas.records import Frame
-from stream_processors.worker.estimate import FrameKind, kind_of
+from stream_processors.worker.batch import MOST, Batch
 from stream_processors.worker.frame_processor import FrameProcessor, FrameWork
 from stream_processors.worker.frame_task import FrameTask, ProcessingResult
 from stream_processors.worker.overload import Overload
@@ -29,9 +29,6 @@ from stream_processors.worker.waiting import Waiting
 
 #: Images fetched at once, and so the most images that are in memory before they are inspected.
 FETCHES = 4
-#: Frames are inspected together only if that takes no longer than this, in seconds.
-_BATCH_S = 0.040
-_MOST = 16
 
 
 class ResultSink(Protocol):
@@ -118,8 +115,9 @@ class InspectionPool:
     def _run(self) -> None:
         while self._await():
             try:
-                self._shed(self._take_overtaken())
-                self._process(self._take())
+                overtaken = self._take_overtaken()
+                self._shed(overtaken)
+                self._process(is_overloaded=bool(overtaken))
             except BaseException as error:  # noqa: BLE001 - reported to the code that can end the process
                 self._fail(error)
                 return
@@ -133,13 +131,11 @@ class InspectionPool:
 
     def _take_overtaken(self) -> list[FrameTask]:
         with self._wake:
-            return [self._overtaken.popleft() for _ in range(min(_MOST, len(self._overtaken)))]
+            return [self._overtaken.popleft() for _ in range(len(self._overtaken))]
 
-    def _take(self) -> list[FrameTask]:
+    def _take(self) -> FrameTask | None:
         with self._wake:
-            # A fair share: frames that are inspected together cost half as much as frames one by one.
-            count = min(_MOST, max(1, len(self._waiting) // len(self._threads)))
-            return [self._waiting.take() for _ in range(min(count, len(self._waiting)))]
+            return self._waiting.take() if self._waiting else None
 
     def _put_back(self, tasks: list[FrameTask]) -> None:
         with self._wake:
@@ -169,46 +165,43 @@ class InspectionPool:
         for task in tasks:
             self._publisher.publish(task)
 
-    def _process(self, tasks: list[FrameTask]) -> None:
-        """Read the frames, and inspect those together that are of the kind of the first; the others wait again."""
-        kind: FrameKind | None = None
+    def _process(self, *, is_overloaded: bool) -> None:
+        """Take frames until there is a batch, and inspect it; those that are not worth an inspection are answered.
+
+        ``is_overloaded`` is True if frames of cameras follow each other more quickly than they are inspected.
+        """
+        # A fair share for each thread. In an overload the other threads will have newer frames at once.
+        share = len(self._waiting) if is_overloaded else len(self._waiting) // len(self._threads)
+        batch = Batch(self._processor.shedding.times, min(MOST, max(1, share)))
         answered: list[FrameTask] = []
-        ready: list[FrameWork] = []
-        chosen: list[FrameTask] = []
-        most = 1
-        # A suspect is processed alone: no other frame waits for its trial, or dies with it.
-        if len(tasks) > 1 and self._processor.is_suspect(tasks[0].message):
-            self._put_back(tasks[1:])
-            tasks = tasks[:1]
-        for number, task in enumerate(tasks):
-            if number and self._processor.is_suspect(task.message):
-                self._put_back(tasks[number:])
+        while not batch.is_full and (task := self._take()) is not None:
+            # A suspect is processed alone: no other frame waits for its trial, or dies with it.
+            is_suspect = self._processor.is_suspect(task.message)
+            if is_suspect and (batch or answered):
+                self._put_back([task])
                 break
             found = self._read(task)
             if isinstance(found, ProcessingResult):
                 task.result = found
                 answered.append(task)
-                continue
-            if found is None:
-                continue
-            if kind is None:
-                kind = kind_of(found[1])
-                most = self._processor.shedding.together(kind, _BATCH_S, _MOST)
-            if len(ready) >= most or kind_of(found[1]) != kind:
-                self._put_back(tasks[number:])
+                if len(answered) >= MOST:
+                    self._publish(answered)
+                    answered = []
+            elif found is not None and not batch.add(task, found):
+                self._put_back([task])
                 break
-            ready.append(found)
-            chosen.append(task)
+            if is_suspect:
+                break
         self._publish(answered)
-        if kind is not None:
-            self._inspect(kind, chosen, ready)
+        if batch:
+            self._inspect(batch)
 
-    def _inspect(self, kind: FrameKind, tasks: list[FrameTask], ready: list[FrameWork]) -> None:
+    def _inspect(self, batch: Batch) -> None:
         began_s = time.perf_counter()
-        for task, result in zip(tasks, self._processor.inspect_all(ready), strict=True):
+        for task, result in zip(batch.tasks, self._processor.inspect_all(batch.works), strict=True):
             task.result = result
-        self._publish(tasks)
-        self._processor.shedding.times.taken(kind, 1000 * (time.perf_counter() - began_s) / len(tasks))
+        self._publish(batch.tasks)
+        batch.learn(1000 * (time.perf_counter() - began_s))
 
     def _read(self, task: FrameTask) -> FrameWork | ProcessingResult | None:
         """Return what an inspection needs; the result if there is one; None while the image is being fetched."""

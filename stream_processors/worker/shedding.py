@@ -8,7 +8,7 @@ from collections import OrderedDict
 from models import FramePosition
 from schemas.clock import Clock
 from schemas.records import MICROSECONDS_PER_MS, Decision, Frame
-from stream_processors.worker.estimate import FrameKind, Times, capped_ms, kind_of
+from stream_processors.worker.estimate import Times, capped_ms, kind_of
 from stream_processors.worker.overload import (
     LatestOffsets,
     Overload,
@@ -100,8 +100,3 @@ class Shedding:
         end_us = decision.deadline_at_us
         deadline_ms = None if end_us is None else (end_us - decision.captured_at_us) / MICROSECONDS_PER_MS
         self.times.published(capped_ms(publishing_ms, deadline_ms), self._clock.monotonic_s())
-
-    def together(self, kind: FrameKind, seconds: float, most: int) -> int:
-        """Return the number of frames of a kind that one thread inspects in about ``seconds``; 1 if unknown."""
-        frame_ms = self.times.frame_ms(kind)
-        return 1 if frame_ms is None else max(1, min(most, int(seconds * 1000 / max(frame_ms, 0.001))))

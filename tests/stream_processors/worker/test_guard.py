@@ -193,7 +193,7 @@ def test_a_suspect_is_worked_on_alone(guarded_line: Line) -> None:
         raise error
 
     answer.inspect_all, guarded_line.trials.try_out = look, try_out  # type: ignore[method-assign]
-    answer.shedding.together = lambda *_: 16  # type: ignore[method-assign]
+    answer.shedding.times.frame_ms = lambda kind: 1.0  # type: ignore[method-assign]
     pool = InspectionPool(answer, Publisher(), Publisher(), 1, fail=fail)
     with pool._wake:  # all wait before the thread takes the first
         for message in messages:

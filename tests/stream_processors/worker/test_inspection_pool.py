@@ -17,6 +17,7 @@ from schemas import Frame, ImageReference, ResultState
 from schemas.clock import ManualClock
 from schemas.codec import Codec, encode
 from schemas.replay_headers import RETRY_HEADER
+from stream_processors.worker.estimate import kind_of
 from stream_processors.worker.frame_processor import FrameProcessor
 from stream_processors.worker.frame_task import FrameMessage, FrameTask, ProcessingResult
 from stream_processors.worker.inspection_pool import FETCHES, InspectionPool
@@ -172,7 +173,7 @@ def test_many_that_wait_are_taken_together_and_all_answered(model: Model, store:
         looked = []
         real = line.processor.inspect_all
         line.processor.inspect_all = lambda works: (looked.append(len(works)), real(works))[1]  # type: ignore[assignment, method-assign]
-        line.processor.shedding.together = lambda *_: 16  # type: ignore[method-assign]
+        line.processor.shedding.times.frame_ms = lambda kind: 1.0  # type: ignore[method-assign]
         for number in range(200):
             await line.put(make_frame(number))
         await line.drain()
@@ -183,7 +184,36 @@ def test_many_that_wait_are_taken_together_and_all_answered(model: Model, store:
     asyncio.run(run())
 
 
-def test_only_frames_of_one_kind_are_taken_together(model: Model, store: HeldStore) -> None:
+def test_shed_frames_leave_room_in_the_batch(model: Model, store: HeldStore) -> None:
+    """Frames that are too late are answered on the way to those that are inspected together."""
+
+    async def run() -> None:
+        line = Line(store, model, clock := ManualClock(), limit=64)
+        real, sizes, released = line.processor.inspect_all, [], threading.Event()
+
+        def look(works: Sequence[tuple[FrameMessage, Frame, bytes]]) -> list[ProcessingResult]:
+            sizes.append(len(works))
+            assert released.wait(20)
+            return real(works)
+
+        line.processor.inspect_all = look  # type: ignore[method-assign]
+        line.processor.shedding.times.frame_ms = lambda kind: 1.0  # type: ignore[method-assign]
+        for number in (0, 1):  # both threads are busy
+            await line.put(make_frame(number))
+            await until(lambda wanted=number + 1: len(sizes) == wanted)
+        for number in range(2, 62):
+            deadline_ms = 10_000 if number % 6 == 0 else 100
+            await line.put(replace(make_frame(number), deadline_ms=deadline_ms))
+        clock.advance(1.0)
+        released.set()
+        await line.drain()
+        assert line.acked == list(range(62))
+        assert (sum(sizes), len(sizes) <= 4) == (12, True)
+
+    asyncio.run(run())
+
+
+def test_frames_that_take_long_are_not_taken_with_others(model: Model, store: HeldStore) -> None:
     """Check that a quick frame does not wait for a slow one."""
 
     async def run() -> None:
@@ -196,7 +226,8 @@ def test_only_frames_of_one_kind_are_taken_together(model: Model, store: HeldSto
             return real(works)
 
         line.processor.inspect_all = look  # type: ignore[method-assign]
-        line.processor.shedding.together = lambda *_: 16  # type: ignore[method-assign]
+        slow = kind_of(replace(make_frame(0), width=9_000))
+        line.processor.shedding.times.frame_ms = lambda kind: 50.0 if kind == slow else 1.0  # type: ignore[method-assign]
         for number in range(100):
             await line.put(replace(make_frame(number), width=300 if number % 5 else 9_000))
         await line.drain()

@@ -247,14 +247,6 @@ def test_without_pauses_the_estimate_is_not_below_the_quickest(took: list[float]
     assert estimate.ms(len(took) / 20) >= min(took) - 1e-6
 
 
-def test_frames_of_one_kind_are_taken_together_by_their_time() -> None:
-    shedding, frame = Line().shedding, make_frame()
-    assert shedding.together(kind_of(frame), 0.04, 16) == 1
-    shedding.times.taken(kind_of(frame), 5.0)
-    assert shedding.together(kind_of(frame), 0.04, 16) == 8
-    assert shedding.together(kind_of(replace(frame, width=9_000, height=9_000)), 0.04, 16) == 1
-
-
 def test_times_of_a_kind_that_is_not_known() -> None:
     assert Times().needed_ms(kind_of(make_frame()), 0.0) == 0
 
