@@ -156,8 +156,9 @@ class FrameTriggers:
                 self._limited.warning(
                     "old",
                     f"the last {self._old_in_a_row} frames, now of camera {frame.station}/{frame.camera_id}, were "
-                    "captured longer ago than the belt takes: the gate does not see their parts. Their camera's clock "
-                    "may be behind (`inspection doctor` compares clocks), or they come from a spool",
+                    "captured longer ago than the belt takes: the gate does not see their parts. The camera's clock "
+                    "may be behind, or this machine's ahead (`inspection doctor` compares clocks), or the frames come "
+                    "from a spool",
                 )
             return "skipped_old"
         self._old_in_a_row = 0

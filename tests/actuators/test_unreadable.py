@@ -111,6 +111,7 @@ def test_frames_that_are_all_too_old_are_reported(caplog: pytest.LogCaptureFixtu
     assert caplog.messages == []
     triggers._trigger(encode(behind))
     assert caplog.messages[0].startswith("the last 10 frames, now of camera s/cam, were captured longer ago than")
+    assert "camera's clock may be behind, or this machine's ahead" in caplog.messages[0]
 
 
 def test_decisions_of_other_cameras_do_not_hide_a_silent_worker() -> None:
