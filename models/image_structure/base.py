@@ -33,7 +33,7 @@ class Structure:
     has_alpha
         True if the file has transparency.
     is_read_as_words
-        True if the decoder reads the samples, of 16 bits, only if it is asked for words.
+        True if the decoder reads the samples, of 16 bits, rightly only if it is asked for words.
     is_inverted
         True if the sample 0 is white. The decoder inverts samples of 8 bits, but no words.
     work_bytes

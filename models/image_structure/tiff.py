@@ -97,7 +97,8 @@ def examine_tiff(data: bytes) -> Structure:
         bits=picture.bits,
         significant_bits=_significant(tags, picture.bits),
         is_inverted=picture.photometric == _WHITE,
-        is_read_as_words=picture.bits == 16 and _has_odd_tiles(tags, picture),
+        # Colours of 16 bits the decoder would round, where it cuts those of PNG, and grey ones.
+        is_read_as_words=picture.bits == 16 and (picture.samples > 2 or _has_odd_tiles(tags, picture)),
         has_alpha=bool(extra) or picture.samples > _COLOURS[picture.photometric],
         work_bytes=work_bytes,
         finish=finish,

@@ -86,7 +86,8 @@ def test_transparent_pixels_are_those_of_opencv(suffix: str, deep: bool, colour:
     image = np.dstack([scene(64, 48, colour=True), np.arange(64 * 48).reshape(48, 64) % 256]).astype(np.uint8)
     data = encoded(image.astype(np.uint16) * 251 if deep else image, suffix)
     flag = cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE
-    expected = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_ANYDEPTH)
+    expected = expected >> 8 if deep else expected
     np.testing.assert_array_equal(decode(data, colour=colour).pixels, expected)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from itertools import product
 
+import cv2
 import numpy as np
 import pytest
 
@@ -102,6 +103,20 @@ def test_pixels_are_those_of_the_file(kind: str, bits: int, tile: int) -> None:
             with decoding(data, samples=SampleFormat(bit_depth=16, alignment="high")) as stated:
                 wanted = expected(samples, photometric, colour=False)
                 assert np.abs(stated.pixels - wanted).max() < 2.5
+
+
+@pytest.mark.parametrize("kind", ["grey", "colour", "colour and alpha"])
+def test_words_are_cut_to_8_bits_as_those_of_a_png(kind: str) -> None:
+    """A camera that changes from PNG to TIFF changes no score."""
+    count = {"grey": 1, "colour": 3, "colour and alpha": 4}[kind]
+    samples = np.random.default_rng(1).integers(0, 65536, (HIGH, WIDE, count), dtype=np.uint16)
+    samples[:, :, 3:] = 65535
+    alpha = {"alpha": 2} if count == 4 else {}
+    data = laid_out(samples, BLACK if count == 1 else RGB, 0, **alpha)
+    png = cv2.imencode(".png", samples[:, :, :3][:, :, ::-1])[1].tobytes()
+    found = decode(data, colour=True).pixels
+    assert np.array_equal(found, decode(png, colour=True).pixels)
+    assert np.array_equal(found[:, :, ::-1], np.broadcast_to(samples[:, :, :3] >> 8, found.shape))
 
 
 def test_words_of_few_bits_with_0_for_white_are_refused() -> None:
