@@ -71,10 +71,11 @@ class TrainingFolder:
     def read(cls, root: Path, good: Sequence[str] = (), *, by_product: bool = False) -> TrainingFolder:
         """List a folder.
 
-        One folder, or a folder without sub-folders, holds good parts. Of several sub-folders those named as good parts
-        are (``good``, ``ok``, ``normal`` ...) hold good parts, and every other one is a kind of defect. If the folder
+        If all images are in one folder, they are good parts. Of several sub-folders those named as good parts are
+        (``good``, ``ok``, ``normal`` ...) hold good parts, and every other one is a kind of defect. If the folder
         itself has such a name, all parts in it are good, and its sub-folders are lots. Folders further down are not
-        told apart: a folder of good parts beside others there, or within a kind of defect, is refused. Folders of masks
+        told apart: a folder of good parts beside others there, or within a kind of defect, is refused, and so are
+        several folders without such a name that lie in the only sub-folder. Folders of masks
         (``ground_truth``, ``masks`` ...) are left out on every level, unless they are named as good parts.
 
         Parameters
@@ -96,11 +97,10 @@ class TrainingFolder:
         notes = (*found.notes, *mask_notes)
         top = {path: path.relative_to(root).parts[0] if path.parent != root else "" for path in images}
         folders = sorted(set(top.values()) - {""})
-        listed = ", ".join(folders[:_LISTED]) + (" ..." if len(folders) > _LISTED else "")
         for name in good:
             if name not in folders and name != ".":
                 raise SettingsError(
-                    f"--good {name}: no such folder in {root}; it has {listed or 'no folder of images'}"
+                    f"--good {name}: no such folder in {root}; it has {_listed(folders) or 'no folder of images'}"
                 )
         chosen = set(good) or {name for name in folders if name.lower() in GOOD_FOLDERS}
         if not chosen:
@@ -113,15 +113,10 @@ class TrainingFolder:
                     raise SettingsError(f"{path} has no images; the other folders are not taken for good parts")
         if "." not in chosen:
             _check_levels(root, images, chosen)
-        is_one_kind = len(set(top.values())) < 2 or real_path(root).name.lower() in GOOD_FOLDERS
-        if "." in chosen or (not chosen and is_one_kind):
+        if "." in chosen or (not chosen and _is_one_kind(root, images)):
             return cls(root, images, products=_products(root, images, 0) if by_product else {}, notes=notes)
         if not chosen:
-            loose = " and images beside them" if "" in top.values() else ""
-            raise SettingsError(
-                f"{root} has the folders {listed}{loose}: name those of good parts with --good NAME, or state "
-                "with --good . that all parts are good"
-            )
+            raise SettingsError(_question(root, images))
         defects: dict[str, list[Path]] = {}
         for path, name in top.items():
             if name and name not in chosen:
@@ -135,6 +130,30 @@ class TrainingFolder:
             products=_products(root, kept, 1) if by_product else {},
             notes=notes,
         )
+
+
+def _is_one_kind(root: Path, images: Sequence[Path]) -> bool:
+    """Return True if all images are in one folder, or each below a folder that is named as good parts are."""
+    below_good = real_path(root).name.lower() in GOOD_FOLDERS or all(
+        any(name.lower() in GOOD_FOLDERS for name in path.relative_to(root).parts[:-1]) for path in images
+    )
+    return below_good or len({path.parent for path in images}) < 2
+
+
+def _question(root: Path, images: Sequence[Path]) -> str:
+    """Return the line that asks which folders hold good parts: those of the deepest folder that has all images."""
+    asked = Path(os.path.commonpath([path.parent for path in images]))
+    below = [path.relative_to(asked).parts[:-1] for path in images]
+    loose = " and images beside them" if () in below else ""
+    there = "" if asked == root else f"state --images {shlex.quote(file_text(asked))} and "
+    return (
+        f"{file_text(asked)} has the folders {_listed(sorted({parts[0] for parts in below if parts}))}{loose}: {there}"
+        "name those of good parts with --good NAME, or state with --good . that all parts are good"
+    )
+
+
+def _listed(folders: Sequence[str]) -> str:
+    return ", ".join(map(file_text, folders[:_LISTED])) + (" ..." if len(folders) > _LISTED else "")
 
 
 def _without_masks(root: Path, images: Sequence[Path], good: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:

@@ -30,6 +30,10 @@ def make(root: Path, *names: str) -> Path:
         (["all/good/a.png", "all/crack/b.png"], (".",), 2, {}),
         (["train/good/a.png", "train/good/b.png"], (), 2, {}),
         (["lot1/good/a.png", "lot2/ok/b.png"], (".",), 2, {}),
+        (["lot1/good/a.png", "lot2/ok/b.png"], (), 2, {}),
+        (["week 7/lot1/a.png", "week 7/lot1/b.png"], (), 2, {}),
+        (["week 7/fine/a.png", "week 7/torn/b.png"], (".",), 2, {}),
+        (["train/good/lot1/a.png", "train/good/lot2/b.png"], (), 2, {}),
         (["good/lot1/ok/a.png", "good/lot2/b.png", "crack/c.png"], (), 2, {"crack": 1}),
         (["train/good/a.png", "stains/crack/b.png"], ("train",), 1, {"stains": 1}),
         (["train/good/a.png", "masks/crack/b.png"], ("train",), 1, {}),
@@ -64,6 +68,17 @@ def test_lots_of_a_folder_of_good_parts_are_good(tmp_path: Path) -> None:
         (["fine/a.png", "scratch/b.png"], (), r"has the folders fine, scratch: .* --good NAME, .* --good \."),
         (["a.png", "scratch/b.png"], (), "has the folders scratch and images beside them"),
         ([f"{number}/a.png" for number in range(9)], (), r"has the folders 0, 1, 2, 3, 4 \.\.\.:"),
+        (
+            ["week 7/fine/a.png", "week 7/torn/b.png"],
+            (),
+            r"parts/week 7 has the folders fine, torn: state --images '.*/parts/week 7' and name .* --good NAME, or",
+        ),
+        (
+            ["a/b/fine/a.png", "a/b/torn/deep/b.png"],
+            (),
+            "parts/a/b has the folders fine, torn: .*--images .*/parts/a/b ",
+        ),
+        (["week/a.png", "week/torn/b.png"], (), "parts/week has the folders torn and images beside them: state"),
         (["fine/a.png", "scratch/b.png"], ("god",), "--good god: .* it has fine, scratch"),
         (["a.png"], ("good",), "it has no folder of images"),
         (
