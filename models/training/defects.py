@@ -20,7 +20,7 @@ from models.training.features import FeatureExtractor, PooledExtractor, in_threa
 from models.training.labelled import FEWEST_DEFECTS, Costs, HeadFit, LabelledFigures, fit_head
 from models.training.labelled_tiles import LabelledImages
 from models.training.read_images import OnTrainingProgress, count_tiles, digest_of
-from models.training.survey import MOST_IMAGES, ImageForm, Survey, TrainingFolder, sampled
+from models.training.survey import MOST_IMAGES, ImageForm, Survey, TrainingFolder, has_colour, sampled
 
 _TilesOfImage = tuple[NDArray[np.floating[Any]], NDArray[np.float64]]
 
@@ -198,7 +198,8 @@ def _read(
     def read(item: tuple[Path, str]) -> tuple[bytes, NDArray[np.float64], ImageForm] | str:
         try:
             image = extractor.read(item[0])
-            form = ImageForm(image_header(read_image_file(item[0])).encoding, image.frame_wh)
+            encoding = image_header(read_image_file(item[0])).encoding
+            form = ImageForm(encoding, image.frame_wh, has_colour(image.pixels))
         except (ImageError, OSError) as error:
             return image_error_text(error)
         if image.fault:

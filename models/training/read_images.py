@@ -250,7 +250,7 @@ def read_images(
                 survey.alike += 1
             before = values
         survey.sizes[image.frame_wh] += 1
-        survey.forms[ImageForm(encoding, image.frame_wh)] += 1
+        survey.forms[ImageForm(encoding, image.frame_wh, has_colour(image.pixels))] += 1
         survey.remark(image.remarks)
         tiles = len(inspected_tiles(image.region, largest.spec))
         for mine, whose, own, its, each in zip(rows, owners, stored, of_recipes, found_by_recipe, strict=True):

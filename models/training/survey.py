@@ -222,13 +222,14 @@ def sampled(items: Sequence[T], most: int = MOST_IMAGES) -> list[T]:
 
 
 class ImageForm(NamedTuple):
-    """File format, width and height of an image."""
+    """File format, width and height of an image, and if a model that sees colour sees any in it."""
 
     encoding: Encoding
     size_wh: tuple[int, int]
+    is_colour: bool = False
 
     def __str__(self) -> str:
-        return "{}x{} {}".format(*self.size_wh, self.encoding)
+        return "{}x{} {}".format(*self.size_wh, self.encoding) + (" in colour" if self.is_colour else "")
 
 
 @dataclass(slots=True)
@@ -254,7 +255,7 @@ class Survey:
     notes
         Lines about files and folders that are left out.
     forms
-        Number of images of each file format, width and height.
+        Number of images of each file format, width and height, with or without colour.
     of_defects
         Findings about the images of defective parts, once they are read.
     remarks
@@ -291,15 +292,17 @@ class Survey:
     def unlike(self) -> str:
         """Line about images of defective parts whose form no good part has; empty if they are few.
 
-        A model learns whatever tells them apart: blocks of JPEG, or another scale, instead of the defects. Sizes are
-        compared if all good parts have one of few.
+        A model learns whatever tells them apart: blocks of JPEG, colour, another scale, not the defects. Sizes
+        are compared if all good parts have one of few.
         """
         forms = Counter[ImageForm]() if self.of_defects is None else self.of_defects.forms
         formats, sizes = {form.encoding is Encoding.JPEG for form in self.forms}, {form.size_wh for form in self.forms}
+        colours = {form.is_colour for form in self.forms}
         unlike = Counter(
             {
                 form: count for form, count in forms.items()
                 if (form.encoding is Encoding.JPEG) not in formats
+                or form.is_colour not in colours
                 or (len(sizes) <= _MOST_SIZES and form.size_wh not in sizes)
             }
         )  # fmt: skip
@@ -351,6 +354,8 @@ class Survey:
 def has_colour(pixels: np.ndarray) -> bool:
     """Return True if the channels of an image ``(H, W, 3)`` differ anywhere: those of a grey camera never do.
 
+    An image that was read in grey, ``(H, W)``, has no colour.
+
     A part without colour, or with a small mark in colour, is known to be so in a picture in colour only.
 
     Examples
@@ -359,4 +364,4 @@ def has_colour(pixels: np.ndarray) -> bool:
     >>> has_colour(grey), has_colour(neutral)
     (False, True)
     """
-    return bool((pixels != pixels[..., :1]).any())
+    return pixels.ndim == 3 and bool((pixels != pixels[..., :1]).any())
