@@ -35,8 +35,12 @@ def image_error_text(error: ImageError | OSError) -> str:
     'it leaves the frame: correct --roi'
     >>> image_error_text(ImageError("unreadable-image", "no image file"))
     'no image file'
+    >>> image_error_text(FileNotFoundError(2, "No such file or directory", "good/a.png"))
+    'No such file or directory'
     """
-    options = _CONTRADICTED.get(error.kind) if isinstance(error, ImageError) else None
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    options = _CONTRADICTED.get(error.kind)
     if options is None:
         return str(error)
     fault, names_field, _ = str(error).replace("the manifest states", "the options state").partition(": correct ")

@@ -198,7 +198,7 @@ def _prepare(paths: Sequence[Path], model: Model) -> list[list[PreparedTile]]:
                 found.append(list(seen.tiles(model.manifest.input)))
         except (ImageError, OSError) as error:
             text = image_error_text(error)
-            cure = "take it out" if text == str(error) else "or take the image out"
+            cure = "take it out" if isinstance(error, OSError) or text == str(error) else "or take the image out"
             raise ImportRefused(f"{path}: {text}; {cure}, and run this again") from error
         size += sum(tile.tensor.nbytes for tile in found[-1])
         if size > _MAX_TENSOR_BYTES:

@@ -88,6 +88,12 @@ def test_colour_is_seen(tmp_path: Path) -> None:
     assert "12 good images are few" in "\n".join(result.warnings)
 
 
+def test_a_link_that_leads_nowhere_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "dead.png").symlink_to("nowhere.png")
+    with pytest.raises(SettingsError, match=r"10 are needed; left out \S+/dead\.png: No such file or directory$"):
+        train(tmp_path, QUICK)
+
+
 @pytest.mark.parametrize(("count", "line"), [(0, "has no images"), (1, "1 different image of"), (9, "10 are needed")])
 def test_too_few_images_end_in_a_line(count: int, line: str, tmp_path: Path) -> None:
     for number in range(count):
