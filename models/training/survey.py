@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ T = TypeVar("T")
 GOOD_FOLDERS = frozenset(
     {"good", "ok", "io", "normal", "nominal", "functional", "pass", "passed", "accept", "no_defect", "good_parts"}
 )
+_FIRST_WORD = re.compile(r"[^\W\d_]+")
 #: Names of folders of masks, which mark the defects of other images, in lower case.
 _MASK_FOLDERS = frozenset({"ground_truth", "groundtruth", "gt", "mask", "masks", "mask_images", "annotations"})
 #: Most images that are learned from; more are sampled evenly.
@@ -69,7 +71,8 @@ class TrainingFolder:
     def read(cls, root: Path, good: Sequence[str] = (), *, by_product: bool = False) -> TrainingFolder:
         """List a folder.
 
-        If all images are in one folder, they are good parts. Of several sub-folders those named as good parts are
+        If all images are in one folder, they are good parts, unless some names begin as those of good parts and others
+        do not. Of several sub-folders those named as good parts are
         (``good``, ``ok``, ``normal`` ...) hold good parts, and every other one is a kind of defect. If the folder
         itself has such a name, all parts in it are good, and its sub-folders are lots. Folders further down are not
         told apart: a folder of good parts beside others there, or within a kind of defect, is refused, and so are
@@ -111,6 +114,8 @@ class TrainingFolder:
                     raise SettingsError(f"{path} has no images; the other folders are not taken for good parts")
         if "." not in chosen:
             _check_levels(root, images, chosen)
+        if not chosen:
+            _check_names(root, images)
         if "." in chosen or (not chosen and _is_one_kind(root, images)):
             return cls(root, images, products=_products(root, images, 0) if by_product else {}, notes=notes)
         if not chosen:
@@ -136,6 +141,19 @@ def _is_one_kind(root: Path, images: Sequence[Path]) -> bool:
         any(name.lower() in GOOD_FOLDERS for name in path.relative_to(root).parts[:-1]) for path in images
     )
     return below_good or len({path.parent for path in images}) < 2
+
+
+def _check_names(root: Path, images: Sequence[Path]) -> None:
+    """Refuse images of one folder if the names of some of them begin with a word for good parts, and others do not."""
+    if real_path(root).name.lower() in GOOD_FOLDERS or len({path.parent for path in images}) != 1:
+        return
+    words = sorted({found[0] for path in images if (found := _FIRST_WORD.match(path.name))})
+    good = [word for word in words if word.lower() in GOOD_FOLDERS]
+    if good and len(good) < len(words):
+        raise SettingsError(
+            f"{file_text(images[0].parent)} has files whose names begin with {_listed(words)}: put those of good parts "
+            f"into a folder {good[0].lower()} and the others beside it, or state with --good . that all parts are good"
+        )
 
 
 def _question(root: Path, images: Sequence[Path]) -> str:
@@ -364,4 +382,5 @@ def has_colour(pixels: np.ndarray) -> bool:
     >>> has_colour(grey), has_colour(neutral)
     (False, True)
     """
-    return pixels.ndim == 3 and bool((pixels != pixels[..., :1]).any())
+    # By rows: of a large image the comparison of all pixels at once would take as much memory again.
+    return pixels.ndim == 3 and any(bool((row != row[:, :1]).any()) for row in pixels)

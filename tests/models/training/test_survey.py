@@ -79,6 +79,8 @@ def test_lots_of_a_folder_of_good_parts_are_good(tmp_path: Path) -> None:
             "parts/a/b has the folders fine, torn: .*--images .*/parts/a/b ",
         ),
         (["week/a.png", "week/torn/b.png"], (), "parts/week has the folders torn and images beside them: state"),
+        (["OK_0.png", "OK_1.png", "NOK_0.png", "7.png"], (), r"names begin with NOK, OK: .* a folder ok .* --good \."),
+        (["week/good-1.png", "week/crack 1.png"], (), "parts/week has files whose names begin with crack, good:"),
         (["fine/a.png", "scratch/b.png"], ("god",), "--good god: .* it has fine, scratch"),
         (["a.png"], ("good",), "it has no folder of images"),
         (
@@ -100,6 +102,21 @@ def test_lots_of_a_folder_of_good_parts_are_good(tmp_path: Path) -> None:
 def test_what_is_not_clear_is_asked(names: list[str], good: tuple[str, ...], line: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=line):
         TrainingFolder.read(make(tmp_path / "parts", *names), good)
+
+
+@pytest.mark.parametrize(
+    ("names", "good"),
+    [
+        (["OK_0.png", "ok 1.png", "7.png"], ()),
+        (["OK_0.png", "NOK_0.png"], (".",)),
+        (["good/OK_0.png", "good/retake.png"], ()),
+        (["fine.png", "crack.png"], ()),
+    ],
+)
+def test_names_of_files_that_say_nothing_against_good_parts(
+    names: list[str], good: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert len(TrainingFolder.read(make(tmp_path / "parts", *names), good).good) == len(names)
 
 
 def test_an_empty_folder_of_good_parts_is_not_replaced_by_another(tmp_path: Path) -> None:
