@@ -72,6 +72,11 @@ class OpenConnections:
         longest.abort()
         return True
 
+    def abort_unread(self) -> None:
+        """Close the connections whose clients do not read their answers: a task that writes to one would not end."""
+        for connection in [each for each in self._open if each.is_made and each.flow.write_paused]:
+            connection.abort()
+
     def abort_handshakes(self) -> None:
         """Close the connections that are in their handshake."""
         for connection in [each for each in self._open if not each.is_made]:
@@ -125,6 +130,14 @@ class GatewayProtocol(H11Protocol):
         super().handle_events()
         self._note_state()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._note_state()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._note_state()
+
     def on_response_complete(self) -> None:
         self._stop_timer()
         super().on_response_complete()
@@ -133,9 +146,10 @@ class GatewayProtocol(H11Protocol):
     def _note_state(self) -> None:
         """Start the timer of an idle connection, and stop it when the head of a request is complete.
 
-        A connection that closes is idle: its client may never read the last answer.
+        A connection that closes is idle: its client may never read the last answer. So is one with a full buffer: its
+        client sends requests, and reads no answers.
         """
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.cycle is not None and not self.cycle.response_complete and not self.flow.write_paused:
             self._stop_timer()
             self.others.discard(self)
         elif self._head_timer is None:

@@ -154,6 +154,7 @@ class GatewayServer:
         self._server = uvicorn.Server(config)
         self._listener: ConnectionListener | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._error: BaseException | None = None
@@ -185,7 +186,7 @@ class GatewayServer:
         self._thread.join(self._settings.stop_s)
         self._call(self._line.give_up)
         self._thread.join(_LAST_S)
-        self._server.force_exit = True
+        self._call(self._begin_to_end)
         self._thread.join()
 
     def _begin_to_drain(self) -> None:
@@ -207,6 +208,15 @@ class GatewayServer:
                 self._listener.close()
         finally:
             self._server.should_exit = True
+
+    def _begin_to_end(self) -> None:
+        self._ending = asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        """End the server; it cancels what still runs."""
+        self._connections.abort_unread()
+        await asyncio.sleep(_CHECK_S)  # their tasks end by themselves
+        self._server.force_exit = True
 
     def _call(self, work: Any) -> bool:
         loop = self._loop

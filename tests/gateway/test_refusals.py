@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import socket
@@ -332,3 +333,12 @@ def test_stations_that_are_invented_do_not_pile_up(kafka: KafkaSettings, monkeyp
         assert (refused.status, refused.json["type"]) == (400, URN + "bad-request")
         assert "a station is a place on the line" in refused.json["detail"]
         assert "s3" not in running.ask("GET", "/metrics").data.decode()
+
+
+def test_a_client_that_reads_no_answers_is_closed(gateway: RunningGateway) -> None:
+    address = urlsplit(gateway.url)
+    requests = itertools.repeat(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000)
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=30) as connection:
+        sent = map(connection.sendall, requests)
+        with pytest.raises(ConnectionError):
+            any(sent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import logging
@@ -74,6 +75,20 @@ def test_a_stop_answers_requests_of_connections_that_wait_to_be_accepted(
         statuses = [each.result() for each in asked]
     assert set(statuses) <= {200, 503}
     assert 503 in statuses
+
+
+def test_a_client_that_reads_no_answers_does_not_hold_up_the_stop(
+    line: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    requests = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000
+    with running_gateway(line, stop_s=0.1, head_s=PATIENCE_S) as gateway:
+        address = urlsplit(gateway.url)
+        connection = socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=3.0)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                connection.sendall(requests)  # until the buffers of both sides are full
+    connection.close()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_a_claim_that_the_end_of_the_gateway_cuts_off_is_released(line: KafkaSettings) -> None:
