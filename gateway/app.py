@@ -58,7 +58,7 @@ def make_app(line: GatewayLine, metrics: GatewayMetrics) -> ASGIApp:
         },
     )
     app.router.redirect_slashes = False
-    return Door(app, metrics, line.clients.are_open)
+    return Door(app, metrics, line.clients.are_open, lambda: line.is_draining)
 
 
 class _Pages:

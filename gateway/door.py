@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -31,12 +32,15 @@ class Door:
     ----------
     is_open
         True if there are no tokens.
+    is_draining
+        Returns True if the gateway takes no more requests. Its answers then end their connections.
     """
 
-    def __init__(self, app: ASGIApp, metrics: GatewayMetrics, is_open: bool) -> None:
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics, is_open: bool, is_draining: Callable[[], bool]) -> None:
         self.app = app
         self._metrics = metrics
         self._is_open = is_open
+        self._is_draining = is_draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
@@ -54,12 +58,13 @@ class Door:
         async def send_after_drain(message: Message) -> None:
             nonlocal has_started
             if message["type"] == "http.response.start":
-                if _has_body(headers) and not is_complete:
-                    if message["status"] != 408 and not is_cancelled:  # the client was given its time already
-                        await drain(Request(scope, receive_and_note))
-                    if not is_complete:
-                        MutableHeaders(scope=message)["Connection"] = "close"
+                is_late = message["status"] == 408 or is_cancelled  # the client was given its time already
+                if _has_body(headers) and not is_complete and not is_late:
+                    await drain(Request(scope, receive_and_note))
                 _set_headers(message)
+                # While it stops, a further request on this connection would find it closed.
+                if (_has_body(headers) and not is_complete) or self._is_draining():
+                    MutableHeaders(scope=message)["Connection"] = "close"
                 self._metrics.answered(scope, message["status"])
                 has_started = True
             await send(message)

@@ -77,6 +77,26 @@ def test_a_stop_answers_requests_of_connections_that_wait_to_be_accepted(
     assert 503 in statuses
 
 
+def test_answers_of_a_stop_end_their_connections(line: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further request on the same connection would get a reset instead of an answer."""
+    lines: list[GatewayLine] = []
+    attach = GatewayLine.attach
+    monkeypatch.setattr(GatewayLine, "attach", lambda self, loop: (lines.append(self), attach(self, loop)))
+    with running_gateway(line) as gateway:
+        connection = http.client.HTTPConnection(urlsplit(gateway.url).netloc, timeout=PATIENCE_S)
+        before, after = [], []
+        for found in (before, after):
+            for path in ("/v1/decisions?part_id=P", "/health", "/v2/health/ready", "/none"):
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                answer.read()
+                found.append(answer.getheader("Connection"))
+            lines[0].drain()
+        connection.close()
+    assert before == [None] * 4
+    assert after == ["close"] * 4
+
+
 def test_a_client_that_reads_no_answers_does_not_hold_up_the_stop(
     line: KafkaSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
