@@ -22,6 +22,8 @@ BACKLOG = 1024
 _log = logging.getLogger(__name__)
 #: Pause if the system has no resources for a connection and none is idle, in seconds.
 _PAUSE_S = 0.1
+#: Time for the end of TLS, in seconds: an idle client answers it with its next request only, or never.
+_TLS_END_S = 1.0
 #: Idle connections that are closed at once then: the clients of Kafka need files, too.
 _EVICTED = 16
 
@@ -109,10 +111,10 @@ class ConnectionListener:
         return True
 
     async def _open(self, connection: GatewayProtocol, accepted: socket.socket) -> None:
-        # Handshake and end of TLS have as much time as a head: asyncio gives them 60 s and 30 s.
-        limit_s = None if self._tls is None else self._connections.head_s
+        # asyncio gives handshake and end of TLS 60 s and 30 s.
+        handshake_s, end_s = (None, None) if self._tls is None else (self._connections.head_s, _TLS_END_S)
         await self._loop.connect_accepted_socket(
-            lambda: connection, accepted, ssl=self._tls, ssl_handshake_timeout=limit_s, ssl_shutdown_timeout=limit_s
+            lambda: connection, accepted, ssl=self._tls, ssl_handshake_timeout=handshake_s, ssl_shutdown_timeout=end_s
         )
 
     def _opened(self, handshake: asyncio.Task[None], connection: GatewayProtocol, accepted: socket.socket) -> None:

@@ -97,6 +97,19 @@ def test_answers_of_a_stop_end_their_connections(line: KafkaSettings, monkeypatc
     assert after == ["close"] * 4
 
 
+def test_idle_connections_with_tls_do_not_hold_up_the_stop(line: KafkaSettings, tmp_path: Path) -> None:
+    """An idle client does not read the end of TLS, so it does not answer it."""
+    files, context = make_tls(tmp_path)
+    with running_gateway(line, context=context, stop_s=PATIENCE_S, head_s=PATIENCE_S, **files) as gateway:
+        address = urlsplit(gateway.url).netloc
+        connection = http.client.HTTPSConnection(address, timeout=PATIENCE_S, context=context)
+        connection.request("GET", "/health")
+        assert connection.getresponse().read()
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < PATIENCE_S / 2
+    connection.close()
+
+
 def test_a_client_that_reads_no_answers_does_not_hold_up_the_stop(
     line: KafkaSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
