@@ -2,7 +2,8 @@
 
 A body of ``multipart/form-data`` has several parts ``file``; its fields count for all. A body of
 ``application/x-ndjson`` has a JSON object in each line: ``image`` in base64, the fields of a single request, and
-``idempotency_key``. The answer is 200 with one entry for each image, in order, each with a status of its own.
+``idempotency_key``. Fields of the query, and the header ``Idempotency-Key``, count for each image without its own. The
+answer is 200 with one entry for each image, in order, each with a status of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.bodies import Body, parsed
-from gateway.image_request import FIELDS, FORM_TYPE, ImageFields, attributes_of, fields_of
+from gateway.image_request import FIELDS, FORM_TYPE, NO_FIELDS, ImageFields, attributes_of, fields_of, with_fields
 from gateway.inspections import Arrival, Inspections, location_of, require_identity_coding, require_key, verdict_of
 from gateway.json_body import read_json
 from gateway.keys import item_key, parse_key
@@ -27,6 +28,7 @@ from gateway.multipart import parse_form, text_of
 from gateway.outcome import decision_values
 from gateway.preferences import Patience
 from gateway.problems import Problem
+from gateway.query import query_items
 
 NDJSON_TYPE = "application/x-ndjson"
 #: Most images of a batch. A client may have fewer requests at hand.
@@ -59,17 +61,18 @@ class Batches:
         if kind not in (FORM_TYPE, NDJSON_TYPE):
             raise Problem("not-an-image", f"Content-Type {kind[:60]!r}: say {FORM_TYPE} or {NDJSON_TYPE}")
         require_identity_coding(request)
-        patience = self._inspections.patience(request, ImageFields())
+        query = fields_of(query_items(request))
+        patience = self._inspections.patience(request, query)
         settings = self._line.settings
         name = arrival.client.name
         with self._line.load.admit(name) as places, Body(self._line.memory, name) as body:
             data = await body.read(request, settings.most_body_bytes, settings.body_s, patience.wait_s)
             if kind == FORM_TYPE:
                 parts = await parsed(data, partial(parse_form, request.headers["content-type"]))
-                items = _form_items(parts, arrival.key)
+                items = _form_items(parts, arrival.key, query)
                 del parts
             else:
-                items = await parsed(data, _line_items)
+                items = await parsed(data, partial(_line_items, key=arrival.key, query=query))
             del data
             if kind == FORM_TYPE and items:  # its fields count for all images
                 self._inspections.patience(request, items[0].fields)
@@ -96,8 +99,8 @@ class Batches:
         return {"status": 200, "frame_id": frame_id, "decision": decision_values(decision)}
 
 
-def _form_items(parts: list[Any], key: str | None) -> list[BatchItem]:
-    fields = fields_of((part.name, text_of(part)) for part in parts if part.name != "file")
+def _form_items(parts: list[Any], key: str | None, query: ImageFields) -> list[BatchItem]:
+    fields = with_fields(query, ((part.name, text_of(part)) for part in parts if part.name != "file"))
     images = [part.data for part in parts if part.name == "file"]
     return [BatchItem(data, fields, item_key(key, number)) for number, data in enumerate(images)]
 
@@ -106,16 +109,16 @@ def _not_a_batch(count: int) -> Problem:
     return Problem("bad-request", f"the batch has {count} images; 1 to {MOST_IMAGES}")
 
 
-def _line_items(data: bytes) -> list[BatchItem]:
+def _line_items(data: bytes, key: str | None = None, query: ImageFields = NO_FIELDS) -> list[BatchItem]:
     if data.count(b"\n") > _MOST_LINES:
         raise Problem("bad-request", f"the batch has more than {_MOST_LINES} lines; 1 to {MOST_IMAGES} have an image")
     lines = [line for line in data.split(b"\n") if line.strip()]
     if len(lines) > MOST_IMAGES:
         raise _not_a_batch(len(lines))
-    return [_line_item(line) for line in lines]
+    return [_line_item(line, item_key(key, number), query) for number, line in enumerate(lines)]
 
 
-def _line_item(line: bytes) -> BatchItem:
+def _line_item(line: bytes, key: str | None, query: ImageFields) -> BatchItem:
     try:
         values = read_json(line)
     except ValueError:
@@ -127,11 +130,11 @@ def _line_item(line: bytes) -> BatchItem:
     except (binascii.Error, ValueError):
         raise Problem("bad-request", "an image of the batch is not base64") from None
     stated = {name: value for name, value in values.items() if value is not None}
-    attributes = attributes_of(stated.pop("attributes", {}))
+    attributes = attributes_of(stated.pop("attributes", query.attributes))
     if type(stated.get("deadline_ms")) is int:
         stated["deadline_ms"] = str(stated["deadline_ms"])
     if not all(isinstance(value, str) for value in stated.values()):
         raise Problem("bad-request", "the fields of a line of the batch are texts")
-    key = parse_key(stated.pop("idempotency_key", None))
-    fields = fields_of((name, stated[name]) for name in FIELDS if name in stated)
+    key = parse_key(stated.pop("idempotency_key", None)) or key
+    fields = with_fields(query, ((name, stated[name]) for name in FIELDS if name in stated))
     return BatchItem(data, replace(fields, attributes=attributes), key)

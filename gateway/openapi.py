@@ -38,8 +38,11 @@ from schemas.part_ids import part_id_pattern
 _ENCODING = {"file": {"contentType": ", ".join(IMAGE_TYPES)}, "attributes": {"contentType": "application/json"}}
 
 
+def _query() -> list[dict[str, Any]]:
+    return [query_parameter(name, schema) for name, schema in FIELDS.items()]
+
+
 def _inspections() -> dict[str, Any]:
-    query = [query_parameter(name, schema) for name, schema in FIELDS.items()]
     form = {
         "type": "object", "required": ["file"], "additionalProperties": False,
         "properties": {"file": BINARY, **FIELDS},
@@ -48,7 +51,7 @@ def _inspections() -> dict[str, Any]:
         "post": {
             "operationId": "inspect",
             "summary": "Inspect an image",
-            "parameters": [*REQUEST_HEADERS, *query],
+            "parameters": [*REQUEST_HEADERS, *_query()],
             "requestBody": {
                 "required": True,
                 "content": {
@@ -111,8 +114,9 @@ def _batch() -> dict[str, Any]:
             "operationId": "inspectBatch",
             "summary": f"Inspect up to {MOST_IMAGES} images",
             "description": f"`{NDJSON_TYPE}` has an object in each line: `image` in base64, the fields of a single "
-            "request, and `idempotency_key`. Each image has a status of its own in the answer.",
-            "parameters": REQUEST_HEADERS,
+            "request, and `idempotency_key`. Fields of the query, and the header `Idempotency-Key`, count for each "
+            "image without its own. Each image has a status of its own in the answer.",
+            "parameters": [*REQUEST_HEADERS, *_query()],
             "requestBody": {
                 "required": True,
                 "content": {

@@ -109,6 +109,27 @@ def test_a_batch_has_an_entry_for_each_image(served: Served, image: bytes, other
     assert {decision["lot"] for decision in found} == {"L9"}
 
 
+@pytest.mark.parametrize("kind", ["form", "lines"])
+def test_a_batch_has_fields_in_its_query_and_a_key_in_its_head(served: Served, image: bytes, kind: str) -> None:
+    body, content_type = form(("file", image), ("file", image), ("part_id", b"own"))
+    parts = ["own", "own"]
+    if kind == "lines":
+        encoded = base64.b64encode(image).decode()
+        lines = [{"image": encoded}, {"image": encoded, "part_id": "own", "attributes": {"place": "4"}}]
+        body, content_type = "\n".join(map(json.dumps, lines)).encode(), "application/x-ndjson"
+        parts = ["Q", "own"]
+    path = "/v1/inspections:batch?part_id=Q&station=press&attributes=%7B%22place%22%3A%223%22%7D"
+    headers = {"Content_Type": content_type, "Prefer": "wait=60", "Idempotency_Key": f"batch of {kind}"}
+    first, again = (served.gateway.ask("POST", path, body, **headers).json["inspections"] for _ in range(2))
+    decisions = [entry["decision"] for entry in first]
+    assert [decision["part_id"] for decision in decisions] == parts
+    assert {decision["station"] for decision in decisions} == {"press"}
+    assert [decision["attributes"]["place"] for decision in decisions] == ["3", "4" if kind == "lines" else "3"]
+    assert len({entry["frame_id"] for entry in first}) == 2
+    assert again == first
+    assert served.gateway.ask("POST", "/v1/inspections:batch?partid=Q", body, **headers).status == 400
+
+
 def test_decisions_and_labels_of_a_part(served: Served, image: bytes) -> None:
     frame_id = served.gateway.inspect(image, "?part_id=P-78").json["frame_id"]
     found = served.gateway.ask("GET", "/v1/decisions?part_id=P-78")
