@@ -19,7 +19,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.bodies import Body, parsed
-from gateway.image_request import FIELDS, FORM_TYPE, NO_FIELDS, ImageFields, attributes_of, fields_of, with_fields
+from gateway.image_request import (
+    FIELDS,
+    FORM_TYPE,
+    NO_FIELDS,
+    ImageFields,
+    attributes_of,
+    fields_of,
+    station_of,
+    with_fields,
+)
 from gateway.inspections import Arrival, Inspections, location_of, require_identity_coding, require_key, verdict_of
 from gateway.json_body import read_json
 from gateway.keys import item_key, parse_key
@@ -64,6 +73,7 @@ class Batches:
         query = fields_of(query_items(request))
         patience = self._inspections.patience(request, query)
         settings = self._line.settings
+        station_of(arrival.client, query.station, settings.station)  # it counts for all images
         name = arrival.client.name
         with self._line.load.admit(name) as places, Body(self._line.memory, name) as body:
             data = await body.read(request, settings.most_body_bytes, settings.body_s, patience.wait_s)

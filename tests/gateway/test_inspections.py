@@ -127,7 +127,8 @@ def test_a_batch_has_fields_in_its_query_and_a_key_in_its_head(served: Served, i
     assert [decision["attributes"]["place"] for decision in decisions] == ["3", "4" if kind == "lines" else "3"]
     assert len({entry["frame_id"] for entry in first}) == 2
     assert again == first
-    assert served.gateway.ask("POST", "/v1/inspections:batch?partid=Q", body, **headers).status == 400
+    for query in ("partid=Q", "station="):
+        assert served.gateway.ask("POST", f"/v1/inspections:batch?{query}", body, **headers).status == 400
 
 
 def test_decisions_and_labels_of_a_part(served: Served, image: bytes) -> None:
