@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 from gateway.problems import Problem
@@ -20,7 +21,7 @@ def read_json(text: bytes) -> Any:
     ValueError
         If the text is not JSON, or is nested too deeply.
     Problem
-        ``bad-request`` if it has more than `MOST_VALUES` values.
+        ``bad-request`` if it has more than `MOST_VALUES` values, or an object has a name twice (RFC 8259, section 4).
 
     Examples
     --------
@@ -33,13 +34,25 @@ def read_json(text: bytes) -> Any:
     Traceback (most recent call last):
     ...
     gateway.problems.Problem: the JSON has more than 10000 values
+    >>> read_json(b'{"part_id": "P1", "part_id": "P2"}')
+    Traceback (most recent call last):
+    ...
+    gateway.problems.Problem: the JSON has 'part_id' twice in one object
     """
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise Problem("bad-request", f"the JSON has more than {MOST_VALUES} values")
     try:
-        return json.loads(text, parse_float=_number, parse_constant=_refuse)
+        return json.loads(text, object_pairs_hook=_object, parse_float=_number, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen = Counter(name for name, _ in pairs)
+        raise Problem("bad-request", f"the JSON has {seen.most_common(1)[0][0][:60]!r} twice in one object")
+    return found
 
 
 def _number(text: str) -> int | float:

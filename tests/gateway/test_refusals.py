@@ -95,6 +95,13 @@ LOW = {**JPEG, "Prefer": "respond-async"}
         (
             "POST",
             "/v1/labels",
+            b'{"truth": "OK", "part_id": "P1", "part_id": "P2", "station": "s", "camera_id": "c"}',
+            {"Content-Type": "application/json"},
+            "bad-request",
+        ),
+        (
+            "POST",
+            "/v1/labels",
             b'{"truth": "?", "part_id": "P", "station": "s", "camera_id": "c"}',
             {"Content-Type": "application/json"},
             "invalid-label",
