@@ -27,6 +27,7 @@ def send_bomb(
             "queue.buffering.max.kbytes": 2_000_000,
             "batch.size": 1_000_000_000,
             "linger.ms": 60_000,  # one batch: nothing is sent before the flush
+            "enable.idempotence": True,  # a busy broker answers late, and the batch is sent again
             "partitioner": "murmur2_random",
             "log_level": 0,
         }
