@@ -22,10 +22,10 @@ BACKLOG = 1024
 _log = logging.getLogger(__name__)
 #: Pause if the system has no resources for a connection and none is idle, in seconds.
 _PAUSE_S = 0.1
-#: Time for the end of TLS, in seconds: an idle client answers it with its next request only, or never.
-_TLS_END_S = 1.0
 #: Idle connections that are closed at once then: the clients of Kafka need files, too.
 _EVICTED = 16
+#: Time for the end of TLS, in seconds: an idle client answers it with its next request only, or never.
+_TLS_END_S = 1.0
 
 
 class ConnectionListener:

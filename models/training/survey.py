@@ -112,10 +112,9 @@ class TrainingFolder:
                             f"{path} is a link to a folder, which is not followed: put the folder there"
                         )
                     raise SettingsError(f"{path} has no images; the other folders are not taken for good parts")
+            _check_names(root, images)
         if "." not in chosen:
             _check_levels(root, images, chosen)
-        if not chosen:
-            _check_names(root, images)
         if "." in chosen or (not chosen and _is_one_kind(root, images)):
             return cls(root, images, products=_products(root, images, 0) if by_product else {}, notes=notes)
         if not chosen:
@@ -373,8 +372,6 @@ def has_colour(pixels: np.ndarray) -> bool:
     """Return True if the channels of an image ``(H, W, 3)`` differ anywhere: those of a grey camera never do.
 
     An image that was read in grey, ``(H, W)``, has no colour.
-
-    A part without colour, or with a small mark in colour, is known to be so in a picture in colour only.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from stream_processors.worker.estimate import FrameKind, Times, kind_of
@@ -32,7 +33,8 @@ class Batch:
     most: int
     tasks: list[FrameTask] = field(default_factory=list)
     works: list[FrameWork] = field(default_factory=list)
-    _kinds: list[tuple[FrameKind, float | None]] = field(default_factory=list)
+    _kinds: dict[FrameKind, float] = field(default_factory=dict)
+    _expected_ms: float = 0.0
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -40,29 +42,26 @@ class Batch:
     def add(self, task: FrameTask, work: FrameWork) -> bool:
         """Add a frame; return False if the batch has no room for it."""
         kind = kind_of(work[1])
-        expected_ms = self.times.frame_ms(kind)
-        if self.tasks and not self._has_room(expected_ms):
+        known_ms = self.times.frame_ms(kind)
+        frame_ms = math.inf if known_ms is None else known_ms
+        if self.tasks and not self._has_room(frame_ms):
             return False
         self.tasks.append(task)
         self.works.append(work)
-        self._kinds.append((kind, expected_ms))
+        self._kinds[kind] = frame_ms
+        self._expected_ms += frame_ms
         return True
 
     @property
     def is_full(self) -> bool:
         """True if there is no room for another frame, however quick it is."""
-        return len(self.tasks) >= self.most or not self._has_room(0.0)
+        return not self._has_room(0.0)
 
     def learn(self, took_ms: float) -> None:
         """Learn how long the batch took: each frame has a share in proportion to its expected time."""
-        expected_ms = self._expected_ms
-        for kind, each_ms in dict(self._kinds).items():
-            self.times.taken(kind, took_ms if each_ms is None else took_ms * each_ms / max(expected_ms, 1e-9))
+        for kind, frame_ms in self._kinds.items():
+            share = 1.0 if len(self) == 1 else frame_ms / max(self._expected_ms, 1e-9)
+            self.times.taken(kind, took_ms * share)
 
-    def _has_room(self, more_ms: float | None) -> bool:
-        is_known = more_ms is not None and all(each_ms is not None for _, each_ms in self._kinds)
-        return is_known and len(self.tasks) < self.most and self._expected_ms + (more_ms or 0.0) <= MOST_MS
-
-    @property
-    def _expected_ms(self) -> float:
-        return sum(each_ms or 0.0 for _, each_ms in self._kinds)
+    def _has_room(self, more_ms: float) -> bool:
+        return len(self) < self.most and self._expected_ms + more_ms <= MOST_MS
