@@ -342,6 +342,8 @@ def _pool(nodes: object, x: str, name: str, *, kernel: int, stride: int, pad: in
 def _finished(
     model: onnx.ModelProto, outputs: Mapping[str, Sequence[int | str]], recipe: Recipe, colour: str
 ) -> onnx.ModelProto:
+    if recipe.standardisation is not None:
+        recipe.standardisation.add_to(model, IMAGE)
     channels = 1 if colour == "grey" else 3
     del model.graph.input[:], model.graph.output[:]
     model.graph.input.append(

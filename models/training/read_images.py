@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from models.regions import Region, inspected_tiles, region_of
 from models.training.alignment import TrainingAlignment
 from models.training.features import WHOLE, FeatureExtractor, InspectedPart, in_threads, input_spec, read_image
 from models.training.recipe import Colour, Recipe
+from models.training.standardisation import Standardisation
 from models.training.survey import ImageForm, Survey, has_colour, sampled
 from schemas.records import Encoding
 
@@ -28,6 +29,8 @@ OnTrainingProgress = Callable[[str, int, int], object]
 
 #: Images that decide if a product has colour.
 _LOOKED_AT = 12
+#: Images that decide if they are standardised, and most tiles of each.
+_MEASURED, _MEASURED_TILES = 64, 16
 #: Good images that get synthetic defects.
 TESTED_IMAGES = 16
 #: Least cosine of two images that can hardly be told apart.
@@ -92,6 +95,32 @@ def find_colour(files: Sequence[Path], recipe: Recipe, part: InspectedPart = WHO
         except (ImageError, OSError):
             continue  # named when all images are read
     return "grey"
+
+
+def find_standardisation(
+    files: Sequence[Path],
+    recipe: Recipe,
+    colour: Colour,
+    part: InspectedPart,
+    report: OnTrainingProgress,
+    threads: int,
+) -> Standardisation | None:
+    """Return the standardisation of good images; None if their brightness hardly varies."""
+    spec, chosen = input_spec(recipe, colour, part), sampled(files, _MEASURED)
+
+    def inputs(path: Path) -> list[NDArray[np.uint8]]:
+        try:
+            image = read_image(path, spec)
+        except (ImageError, OSError):
+            return []  # named when all images are read
+        return [image.tile(tile, spec).tensor for tile in sampled(inspected_tiles(image.region, spec), _MEASURED_TILES)]
+
+    def reported() -> Iterator[NDArray[np.uint8]]:
+        for done, found in enumerate(in_threads(inputs, chosen, threads)):
+            report("measuring brightness", done, len(chosen))
+            yield from found
+
+    return Standardisation.of(reported())
 
 
 def measure_ms(

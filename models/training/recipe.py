@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.products import PERCENTILE
+from models.training.standardisation import Standardisation
 
 Colour = Literal["grey", "rgb"]
 #: Channels of the maps of the backbone, and the size of their cells in pixels of the input.
-CHANNELS = {"s2": 40, "s4": 112, "s5": 192, "last": 1280}
-STRIDES = {"s2": 8, "s4": 16, "s5": 32, "last": 32}
+CHANNELS = {"s2": 40, "s3": 80, "s4": 112, "s5": 192, "last": 1280}
+STRIDES = {"s2": 8, "s3": 16, "s4": 16, "s5": 32, "last": 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Recipe:
         Places along each side of the squares over which covariances are averaged. The fit takes the width with which
         it is most sensitive. Small components lie a little elsewhere on each part: a place beside an edge seldom shows
         the edge, and its own covariance is too small then.
+    standardisation
+        Standardisation of each image, if the brightness of good images varies; None: the pixels are taken as they are.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Recipe:
     is_alike: bool = False
     pool: int = 1
     widths: tuple[int, ...] = (1,)
+    standardisation: Standardisation | None = None
 
     @property
     def is_of_pixels(self) -> bool:

@@ -39,6 +39,11 @@ def recipe_lines(result: TrainingResult) -> Iterator[str]:
         f"finds {found:.0%} of synthetic defects of {FINEST:.0%} of the image's side, about {pixels} pixels; "
         "smaller ones were not tried"
     )
+    if best.fit.recipe.standardisation is not None:
+        yield (
+            f"the mean brightness of good images differs, {best.fit.recipe.standardisation} of 255: each image is "
+            "brought to the same brightness and contrast first, as far as good images differ"
+        )
     alignment = best.extractor.alignment
     if alignment is not None:
         yield (

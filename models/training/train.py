@@ -29,6 +29,7 @@ from models.training.read_images import (
     affordable,
     count_tiles,
     find_colour,
+    find_standardisation,
     measure_ms,
     read_images,
 )
@@ -42,10 +43,10 @@ from schemas.text import file_text
 
 #: Recipes that are tried, in this order.
 RECIPES = (
-    Recipe("places", 224, ("s2", "s4"), 14, 100),
-    Recipe("surface", 224, ("s2", "s4"), 28, 100, is_alike=True),
+    Recipe("places", 224, ("s2", "s3"), 14, 120),
+    Recipe("surface", 224, ("s2", "s3"), 28, 120, is_alike=True),
     Recipe("whole", 224, ("last",), 1, 200),
-    Recipe("fine surface", 448, ("s2", "s4"), 56, 100, is_alike=True),
+    Recipe("fine surface", 448, ("s2", "s3"), 56, 120, is_alike=True),
     Recipe("pixels", 1024, (), 512, 3, pool=8, widths=(3, 7)),
 )
 #: Fewest good images; with fewer, neither the Gaussians nor the limit mean anything.
@@ -125,6 +126,8 @@ def train(
     files = sampled(folder.good)
     survey.colour = find_colour(files, RECIPES[0], options.part)
     wanted, alignment, without = _with_alignment(files, survey.colour, options)
+    standardisation = find_standardisation(files, RECIPES[0], survey.colour, options.part, report, options.threads)
+    wanted = [each if each.is_of_pixels else replace(each, standardisation=standardisation) for each in wanted]
     lies_anyhow = bool(without) and _why_not_aligned(options) == ""
     extractors, left_out = affordable(
         wanted, survey.colour, len(files),

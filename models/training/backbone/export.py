@@ -23,7 +23,7 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )  # fmt: skip
 #: Output of the graph after each of these stages, counted from 0.
-TAPS = {2: "s2", 4: "s4", 5: "s5"}
+TAPS = {2: "s2", 3: "s3", 4: "s4", 5: "s5"}
 #: Mean and standard deviation of pixels that the weights expect.
 MEAN, STD = 127.0, 128.0
 _EPSILON = 1e-3
@@ -74,7 +74,7 @@ class _Graph:
 
 
 def build(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """Return the graph: ``(n, 3, h, w)`` uint8 RGB to the maps ``s2``, ``s4``, ``s5`` and ``last``, float32."""
+    """Return the graph: ``(n, 3, h, w)`` uint8 RGB to the maps ``s2``, ``s3``, ``s4``, ``s5`` and ``last``, float32."""
     graph = _Graph(weights)
     for name, value in (("mean", MEAN), ("std", STD), ("zero", 0.0), ("six", 6.0)):
         graph.initializers.append(numpy_helper.from_array(np.array(value, np.float32), name))

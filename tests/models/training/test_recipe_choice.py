@@ -84,7 +84,7 @@ def test_defective_parts_that_leave_no_doubt_choose_the_recipe(tmp_path: Path, m
             part = cv2.warpAffine(part, turn, (224, 224), borderMode=cv2.BORDER_REFLECT)
             cv2.imwrite(str(tmp_path / name / f"{number:02}.png"), part)
     result = train(tmp_path, TrainingOptions(overkill=0.05))
-    assert result.best.fit.recipe is WHOLE
+    assert result.best.fit.recipe == WHOLE
     assert "recipe whole was chosen because it tells the defective parts apart better than places" in "\n".join(
         recipe_lines(result)
     )

@@ -20,7 +20,7 @@ from models.training.train import RECIPES
 
 def tried(name: str, image_ms: float, tiles: str | None = None) -> Any:
     """Return a recipe that was tried, without a fit."""
-    fit = SimpleNamespace(recipe=SimpleNamespace(name=name, is_of_pixels=False))
+    fit = SimpleNamespace(recipe=SimpleNamespace(name=name, is_of_pixels=False, standardisation=None))
     part = InspectedPart(tiles=None if tiles is None else parse_tiles(tiles))
     spec = input_spec(RECIPES[0], "grey", part)
     return SimpleNamespace(

@@ -163,7 +163,7 @@ def test_lots_in_folders_are_the_blocks(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_features_are_bounded_and_a_sample_is_learned_from(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_images, "_FEATURE_BYTES", 20 * 28 * 28 * 100 * 2)
+    monkeypatch.setattr(read_images, "_FEATURE_BYTES", 20 * 28 * 28 * 120 * 2)
     monkeypatch.setattr("models.training.train.RECIPES", RECIPES[:2])
     result = train(good, TrainingOptions(max_ms=1e6, time_budget_s=1e6))  # the machine may be slow
     fitted = {each.fit.recipe.name: len(each.fit.scores) for each in result.tried}

@@ -107,7 +107,7 @@ def test_the_hint_names_a_command_that_exists(tmp_path: Path) -> None:
 def test_a_sample_of_tiles_has_the_scores_of_all(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = dataclasses.replace(QUICK, part=InspectedPart(tiles=parse_tiles("2x2")))
     every = train(good, options)
-    monkeypatch.setattr(read_images, "_FEATURE_BYTES", 12 * 2 * 14 * 14 * 100 * 2)
+    monkeypatch.setattr(read_images, "_FEATURE_BYTES", 12 * 2 * 14 * 14 * 120 * 2)
     sample = train(good, options)
     assert sample.best.fit.scores.shape == every.best.fit.scores.shape
     # Half of the tiles were learned from, all were scored.
