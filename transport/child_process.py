@@ -43,8 +43,8 @@ def tell(pipe: Connection, message: object) -> None:
 def child_of(pipe: Connection) -> Iterator[None]:
     """Run the block in a process that a parent has started.
 
-    The process gets SIGTERM when the parent has gone. SIGINT, which a terminal sends to all processes, is left to the
-    parent. An error that a user can cause is sent through the pipe, and is the exit status.
+    The process gets SIGTERM when the parent has gone. SIGINT and SIGHUP, which a terminal sends to all processes, are
+    left to the parent. An error that a user can cause is sent through the pipe, and is the exit status.
 
     Parameters
     ----------
@@ -56,7 +56,8 @@ def child_of(pipe: Connection) -> Iterator[None]:
     SystemExit
         With the status of the error.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     try:
         yield

@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 import os
+import stat
 import sys
 from typing import Annotated
 
@@ -82,6 +83,9 @@ def main() -> None:
         from schemas.addresses import masked_text
         from schemas.errors import InspectionError
 
+        if isinstance(error, OSError) and error.errno == errno.EIO and _is_closed_terminal():
+            _drop_output()
+            sys.exit(1)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             _drop_output()
             where = error.filename or "the output, or a file"
@@ -98,6 +102,11 @@ def main() -> None:
         echo(shown(f"error: {first}", 4000), err=True)
         echo_lines((f"    {shown(line, 4000)}" for line in more), err=True)
         sys.exit(error.exit_code)
+
+
+def _is_closed_terminal() -> bool:
+    """Return True if the output is a terminal that was closed: it is still a device, but answers as no terminal."""
+    return stat.S_ISCHR(os.fstat(1).st_mode) and not os.isatty(1)
 
 
 def _drop_output() -> None:

@@ -161,7 +161,9 @@ def run_child(model_path: Path, folder: str, level: int, pipe: Connection) -> No
     The pipe first carries the identity of the loaded model, or the text of the error; then one pair of number and row
     for each job.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends SIGINT to all processes; only the parent acts on it
+    # A terminal sends these to all processes; only the parent acts on them.
+    for from_terminal in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(from_terminal, signal.SIG_IGN)
     limit_child()
     set_up_logging(level, f"predict {os.getpid()}")
     # The rows carry the reasons and the remarks.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
 from transport.http_server import serve_http
+from transport.stop_signals import stop_signals
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ async def run_process(
     settle: Callable[[], Awaitable[None]] | None = None,
     trouble: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """Run until SIGTERM or SIGINT; then finish the messages in flight, commit and leave the group.
+    """Run until one of the `stop_signals`; then finish the messages in flight, commit and leave the group.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ async def run_process(
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stop.set)
     loop_monitor = LoopMonitor()
     health = lambda: _health(app, about, stop.is_set(), loop_monitor.trouble() or trouble())  # noqa: E731

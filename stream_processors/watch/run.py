@@ -34,7 +34,7 @@ _MOST_UNKNOWN = 100
 
 
 def run_watch(settings: WatchSettings) -> None:
-    """Run until SIGTERM or SIGINT; then publish the state, commit and leave the group.
+    """Run until SIGTERM, SIGINT or SIGHUP; then publish the state, commit and leave the group.
 
     Raises
     ------

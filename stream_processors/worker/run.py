@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lambda url: None) -> None:
-    """Run until SIGTERM or SIGINT; then finish the frames in flight, commit and leave the group.
+    """Run until SIGTERM, SIGINT or SIGHUP; then finish the frames in flight, commit and leave the group.
 
     ``announce`` is called with the URL of the health endpoint.
 

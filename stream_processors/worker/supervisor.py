@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import multiprocessing
-import signal
 import threading
 import time
 import urllib.error
@@ -31,6 +30,7 @@ from transport.http_server import serve_http
 from transport.logs import set_up_logging
 from transport.loopback import open_direct
 from transport.merged_metrics import merged_metrics
+from transport.stop_signals import stop_signals
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _STOPPED_S = 60.0
 
 
 def run_workers(settings: WorkerSettings, *, shares_threads: bool = False) -> None:
-    """Run ``settings.processes`` workers until SIGTERM or SIGINT, or until one of them ends.
+    """Run ``settings.processes`` workers until one of the `stop_signals`, or until one of them ends.
 
     If there are fewer partitions, only one process for each partition runs. With ``shares_threads`` these processes
     share the threads of all.
@@ -66,7 +66,7 @@ def run_workers(settings: WorkerSettings, *, shares_threads: bool = False) -> No
 
 async def _run(settings: WorkerSettings, count: int) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     supervisor = WorkerSupervisor(replace(settings, processes=1, http_host="127.0.0.1", http_port=0), count)
     registry = CollectorRegistry()

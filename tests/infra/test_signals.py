@@ -16,6 +16,7 @@ import pytest
 
 from infra.demo.processes import inspection_command
 from schemas.settings import KafkaSettings
+from tests.support.terminals import ProgramOnTerminal
 
 HEAD = """
 import os, signal, sys, threading, time
@@ -48,6 +49,70 @@ def test_the_exit_status_tells_which_signal_came_first(number: str, status: int)
         "sys.exit(stop.status)\n"
     )
     assert (done.returncode, done.stderr) == (status, "")
+
+
+def test_a_closed_terminal_asks_to_stop_in_order_however_often_it_signals() -> None:
+    done = run(
+        "stop = StopRequest()\n"
+        "with stop_on_signals(stop):\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "    assert stop.wait(10)\n"
+        "    time.sleep(0.5)\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "    time.sleep(0.5)\n"
+        "print('finished', stop.status)\n"
+    )
+    assert (done.returncode, done.stdout) == (0, "finished 129\n"), done.stderr
+
+
+def test_a_command_of_nohup_outlives_its_terminal() -> None:
+    done = run(
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with stop_on_signals(stop):\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "    print(stop.wait(0.5))\n"
+    )
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("command", "begin", "end"),
+    [
+        pytest.param(["produce", "--camera", "synthetic", "--fps", "50"], ["metrics at"], "", id="produce"),
+        pytest.param(["worker", "--threads", "1"], ["ready: reading"], "process: stopped", id="worker"),
+        pytest.param(
+            ["worker", "--threads", "1", "--processes", "2"],
+            [
+                "[worker 0] stream_processors.faust_host.process: ready",
+                "[worker 1] stream_processors.faust_host.process: ready",
+            ],
+            "supervisor: stopped",
+            id="workers",
+        ),
+        pytest.param(["watch"], ["ready: watching"], "process: stopped", id="watch"),
+        pytest.param(["actuate", "--belt-ms", "500"], ["gate ready"], "", id="actuate"),
+        pytest.param(["archive"], ["metrics at"], "", id="archive"),
+    ],
+)
+def test_a_program_of_which_the_terminal_is_closed_ends_in_order(
+    command: list[str], begin: list[str], end: str, line: KafkaSettings, unique: str, tmp_path: Path
+) -> None:
+    folder = {"produce": "--spool-dir", "archive": "--to", "actuate": "--state-dir"}.get(command[0])
+    where = ["--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix, "--http-port", "0"]
+    where += [folder, str(tmp_path / "files")] if folder is not None else ["--group", unique]
+    log = tmp_path / "log"
+    with ProgramOnTerminal(inspection_command(*command, *where), log) as program:
+        for text in begin:
+            program.await_log(text)
+        time.sleep(0.5)  # some frames
+        program.close_terminal()
+        # A program that reports what it did has nobody to tell it to.
+        assert program.wait() == (0 if end else 1), log.read_text()
+    text = log.read_text()
+    assert end in text
+    for odd in ("Traceback", "SIGHUP", "does not end", "after the publisher was closed"):
+        assert odd not in text, text
 
 
 def test_a_signal_while_the_lock_of_logging_is_held() -> None:

@@ -21,6 +21,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from transport.stop_signals import stop_signals
+
 #: Signals this close together are one request: `timeout` signals the process and its group, a terminal does likewise.
 ONE_REQUEST_S = 0.25
 #: Time for a command that a signal has stopped, until it is ended whatever it does.
@@ -56,10 +58,11 @@ class StopRequest(threading.Event):
 
 @contextmanager
 def stop_on_signals(stop: threading.Event) -> Iterator[None]:
-    """Set the event at the first SIGINT or SIGTERM; end the process at the second one.
+    """Set the event at the first of the `stop_signals`; end the process at a second SIGINT or SIGTERM.
 
     Signals within `ONE_REQUEST_S` of the first one count as the same request. A later one ends the process at once
-    with status 128 + number (130 for Ctrl-C) and one line on standard error.
+    with status 128 + number (130 for Ctrl-C) and one line on standard error. A later SIGHUP changes nothing: a terminal
+    that is closed may send several.
 
     Only the main thread may set handlers; elsewhere this does nothing.
     """
@@ -68,7 +71,7 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = stop_signals()
     watch = _Watch(reader, frozenset(numbers), stop)
     thread = threading.Thread(target=watch.run, name="signals", daemon=True)
     thread.start()
@@ -112,7 +115,7 @@ class _Watch:
             if isinstance(self._stop, StopRequest):
                 self._stop.status = 128 + number
             self._stop.set()
-        elif now_s - self.asked_s > ONE_REQUEST_S:
+        elif now_s - self.asked_s > ONE_REQUEST_S and number != signal.SIGHUP:
             _end_at_once(number)
 
 
