@@ -66,6 +66,7 @@ def main() -> None:
     """Run the console script."""
     from infra.cli.shared.shutdown import end_on_signals, end_on_sigterm_as_first_process
 
+    _fill_standard_files()
     end_on_sigterm_as_first_process()
     # A name may have characters that the encoding of the terminal lacks.
     for stream in (sys.stdout, sys.stderr):
@@ -102,6 +103,16 @@ def main() -> None:
         echo(shown(f"error: {first}", 4000), err=True)
         echo_lines((f"    {shown(line, 4000)}" for line in more), err=True)
         sys.exit(error.exit_code)
+
+
+def _fill_standard_files() -> None:
+    """Open /dev/null in the place of standard files that are closed: else a socket or a file of ours gets their number.
+
+    Libraries write to the number 2, whatever it is.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def _is_closed_terminal() -> bool:

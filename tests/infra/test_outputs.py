@@ -30,6 +30,24 @@ def test_a_standard_output_on_a_full_disk(arguments: list[str]) -> None:
     assert "No space left on device; make room" in one_line(done)
 
 
+def test_standard_files_that_are_closed_are_no_file_of_ours(tmp_path: Path) -> None:
+    """A library that writes to the number 2 would write into a journal, a spool or the connection of a broker."""
+    told = tmp_path / "told"
+    code = f"""
+import os
+from infra.cli import root
+def app():
+    found = [os.readlink(f"/proc/self/fd/{{number}}") for number in range(3)]
+    with open({str(told)!r}, "w") as file:
+        file.write(" ".join(found))
+root.app = app
+root.main()
+"""
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(closed, timeout=60, check=False).returncode == 0
+    assert told.read_text().split() == ["/dev/null"] * 3
+
+
 @pytest.mark.long
 @pytest.mark.broker
 def test_a_demo_on_a_full_disk(line: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
