@@ -150,6 +150,27 @@ def test_a_second_signal_ends_it_at_once() -> None:
     assert errors(done) == ["error: a second signal (SIGINT): ended at once, nothing was finished"]
 
 
+def test_a_signal_while_a_library_is_loaded_is_a_stop() -> None:
+    """As ONNX Runtime does while it is loaded, for a tenth of a second."""
+    done = run(
+        "with end_on_signals():\n"
+        "    try:\n        signal.raise_signal(signal.SIGTERM)\n"
+        "    except SystemExit as error:\n        raise ImportError('initialization failed') from error\n"
+    )
+    assert done.returncode == 143
+    assert errors(done) == ["error: stopped by SIGTERM"]
+
+
+def test_an_error_of_the_cleanup_is_not_hidden_by_the_stop() -> None:
+    done = run(
+        "with end_on_signals():\n"
+        "    try:\n        signal.raise_signal(signal.SIGTERM)\n"
+        "    finally:\n        raise OSError('the cleanup failed')\n"
+    )
+    assert done.returncode == 1
+    assert "OSError: the cleanup failed" in done.stderr
+
+
 def test_a_command_with_a_way_of_its_own_to_end_has_its_time() -> None:
     done = run(
         "shutdown._CLEANUP_S = 0.2\n"

@@ -199,18 +199,28 @@ def end_on_signals() -> Iterator[None]:
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
-    except StoppedBySignal as stopped:
+    except BaseException as error:
+        stopped = _stop_behind(error)
+        if stopped is None:
+            raise
         notes = "".join(f"; {note}" for note in getattr(stopped, "__notes__", ()))
         _write_line(f"stopped by {signal.Signals(stopped.number).name}{notes}")
         # A handler that raises again would replace this exit.
         time.sleep(ONE_REQUEST_S)
-        raise
+        raise stopped from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup)
         writer.close()
         thread.join(_JOIN_S)
+
+
+def _stop_behind(error: BaseException | None) -> StoppedBySignal | None:
+    """Return the stop that an error is or was raised from: a library makes an ImportError of it while it is loaded."""
+    while error is not None and not isinstance(error, StoppedBySignal):
+        error = error.__cause__
+    return error
 
 
 class _Limit:
