@@ -162,6 +162,7 @@ def learn_defects(
         LabelledImages.of(of_defective, _folds_by_kind(learned_kinds) % (folds.max() + 1)),
         learned_kinds,
         costs,
+        fit.limit,
     )
     test.head = replace(head, figures=head.figures.with_rejected(good.unmatched))
     test.is_cheaper = costs.of(test.head.figures) < costs.of(test.figures)

@@ -5,6 +5,7 @@ Training and the finished package run the same graph up to the features, so they
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,10 @@ _REDUCTION = 4
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Logistic head: the logit of an image is ``standardised @ weights + map_weight * score + bias``.
+    """Logistic head beside the map of good parts. The logit of an image is the larger one of two, see `logits`.
+
+    The first joins head and map. The second is that of the map alone: what the model of good parts rejects is rejected,
+    also if the head has not learned to.
 
     Parameters
     ----------
@@ -50,6 +54,8 @@ class Head:
         ``(features,)``.
     map_weight
         Weight of the score of the map of distances, its `percentile_weights`.
+    alone_weight, alone_bias
+        Weight of the same score, and bias, in the logit of the map alone.
     """
 
     mean: NDArray[np.float64]
@@ -57,6 +63,13 @@ class Head:
     weights: NDArray[np.float64]
     map_weight: float
     bias: float
+    alone_weight: float = 0.0
+    alone_bias: float = -math.inf
+
+    def logits(self, pooled: NDArray[np.floating], scores: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """Return the logits of images from their features, ``(n, features)`` or ``(features,)``, and map scores."""
+        joined = self.standardised(pooled) @ self.weights + self.map_weight * scores + self.bias
+        return np.asarray(np.maximum(joined, self.alone_weight * scores + self.alone_bias))
 
     def standardised(self, pooled: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the standardised features of images, ``(n, features)`` or ``(features,)``."""
@@ -177,15 +190,17 @@ def labelled_graph(
     else:
         _add_features(model, recipe)
         _add_distances(model, good, recipe)
-    largest = percentile_weights(recipe.cells**2, recipe.percentile) * head.map_weight
+    largest = percentile_weights(recipe.cells**2, recipe.percentile)
+    # The second column is the logit of the map alone.
+    weights = np.stack([head.weights, np.zeros_like(head.weights)], axis=1)
     for name, values in {
         "head.mean": head.mean.astype(np.float32),
         "head.scale": head.scale.astype(np.float32),
         "head.lowest": np.array(-MAX_DEVIATIONS, np.float32),
         "head.highest": np.array(MAX_DEVIATIONS, np.float32),
-        "head.weights": head.weights[:, None].astype(np.float32),
-        "head.largest": largest[:, None].astype(np.float32),
-        "head.bias": np.array([head.bias], np.float32),
+        "head.weights": weights.astype(np.float32),
+        "head.largest": np.outer(largest, [head.map_weight, head.alone_weight]).astype(np.float32),
+        "head.bias": np.array([head.bias, head.alone_bias], np.float32),
         "head.count": np.array([len(largest)]),
         "map.low": np.array(low, np.float32),
         "map.range": np.array(high - low, np.float32),
@@ -202,7 +217,8 @@ def labelled_graph(
             helper.make_node("Clip", ["head.scaled", "head.lowest", "head.highest"], ["head.standardised"]),
             helper.make_node("MatMul", ["head.standardised", "head.weights"], ["head.from_image"]),
             helper.make_node("Add", ["head.from_map", "head.from_image"], ["head.from_both"]),
-            helper.make_node("Add", ["head.from_both", "head.bias"], ["head.logit"]),
+            helper.make_node("Add", ["head.from_both", "head.bias"], ["head.logits"]),
+            helper.make_node("ReduceMax", ["head.logits"], ["head.logit"], axes=[1], keepdims=1),
             helper.make_node("Sigmoid", ["head.logit"], [SCORES]),
             helper.make_node("Sub", [_BY_IMAGE, "map.low"], ["map.above_low"]),
             helper.make_node("Div", ["map.above_low", "map.range"], ["map.scaled"]),

@@ -5,6 +5,10 @@ Networks 5, 1992, with weights that are not negative (L. Breiman, Machine Learni
 that neither the head, nor the stack, nor the threshold has seen. (The out-of-fold values that the three numbers of the
 stack are fitted to come from heads that have seen the tested images.)
 
+A stack that has seen no defect which the map finds gives the map no weight. So a part that the map alone rejects, at
+the limit of the model of good parts, is rejected whatever the stack says: it may have a kind of defect that was not
+shown.
+
 Of an image that is cut into tiles, only the truth of the whole is known. This is multiple-instance learning: all tiles
 of a good part are good, and the most suspicious tile of a defective part is taken for defective (S. Andrews et al.,
 "Support Vector Machines for Multiple-Instance Learning", NIPS 2002). That is first the one with the highest score of
@@ -32,6 +36,9 @@ _Scores = NDArray[np.float64]
 FEWEST_DEFECTS = 10
 #: Strength of the head's data against its penalty, and that of the stack.
 _HEAD_C, _STACK_C = 3e-3, 1.0
+#: Logit of the map alone for each spread of the scores of good parts above its limit. It is steep, so that the stack
+#: tells apart the parts below the limit.
+_ALONE_SLOPE = 4.0
 #: Times that the tiles of defective parts are chosen.
 _CHOICES = 2
 #: Tiles whose features are converted to float64 at the same time.
@@ -158,13 +165,17 @@ class Costs:
         return self.escape_weight * missed / defective + max(0.0, rejected_parts / good - self.overkill)
 
 
-def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[str], costs: Costs) -> HeadFit:
+def fit_head(
+    good: LabelledImages, defective: LabelledImages, kinds: Sequence[str], costs: Costs, map_limit: float
+) -> HeadFit:
     """Fit the head and its threshold.
 
     Parameters
     ----------
     kinds
         Kind of each defective image.
+    map_limit
+        Score of the map from which the model of good parts rejects.
     """
     tiles = LabelledTiles.of(good, defective)
     is_defective, good_tiles = tiles.is_defective, tiles.good_to_learn()
@@ -172,28 +183,29 @@ def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[st
     middle = float(np.median(worst_good))
     spread = max(float(np.subtract(*np.percentile(worst_good, [90, 10]))), 1e-9)
     normalised = (tiles.map_scores - middle) / spread
+    alone = _ALONE_SLOPE * (tiles.map_scores - map_limit) / spread
 
     chosen = tiles.most_suspicious(normalised)
     for _ in range(_CHOICES if len(chosen) < len(normalised) else 1):
         learned = np.concatenate([good_tiles, chosen[is_defective]])
         features = np.stack([_head_out_of_fold(tiles, learned), normalised], axis=1)
-        of_tiles, limits = _stack_out_of_fold(tiles, features, chosen, costs)
-        chosen = tiles.most_suspicious(of_tiles)
-    logits = of_tiles[chosen]
-    figures = LabelledFigures.of(
-        logits[~is_defective], logits[is_defective], kinds, limits[is_defective], limits[~is_defective]
-    )
+        stacked, unseen = _stack_out_of_fold(tiles, features, alone, chosen, costs)
+        chosen = tiles.most_suspicious(unseen)
+    logits = tiles.worst(unseen)
+    figures = LabelledFigures.of(logits[~is_defective], logits[is_defective], kinds, 0.0, 0.0)
 
     image = _fit_tiles(tiles, np.concatenate([good_tiles, chosen[is_defective]]))
     stack, offset = fit_logistic(features[chosen], is_defective, _STACK_C, is_monotonic=True)
-    limit = costs.limit(logits[~is_defective], logits[is_defective])
+    limit = _limit(tiles.worst(stacked), tiles.worst(alone), is_defective, costs)
     head = replace(
         image,
         weights=stack[0] * image.weights,
         map_weight=float(stack[1] / spread),
         bias=float(stack[0] * image.bias + offset - stack[1] * middle / spread - limit),
+        alone_weight=_ALONE_SLOPE / spread,
+        alone_bias=-_ALONE_SLOPE * map_limit / spread,
     )
-    logits = logits - limit
+    logits = tiles.worst(np.maximum(stacked - limit, alone))
     return HeadFit(head, logits[~is_defective], logits[is_defective], figures)
 
 
@@ -234,27 +246,37 @@ def _head_out_of_fold(tiles: LabelledTiles, learned: NDArray[np.int64]) -> _Scor
 
 
 def _stack_out_of_fold(
-    tiles: LabelledTiles, features: _Scores, chosen: NDArray[np.int64], costs: Costs
+    tiles: LabelledTiles, features: _Scores, alone: _Scores, chosen: NDArray[np.int64], costs: Costs
 ) -> tuple[_Scores, _Scores]:
-    """Return the stacked logit of each tile, and the limit for each image, by stacks that have not seen its fold.
+    """Return two values of each tile, by stacks that have not seen the fold of its image.
+
+    They are the stacked logit, and the larger one of its distance to the limit and of the logit of the map alone.
 
     Parameters
     ----------
     features
         ``(tiles, 2)``: logit of the head, and normalised score of the map.
+    alone
+        Logit of the map alone.
     chosen
         Tile of each image that stands for it.
     """
-    logits, limits = np.empty(len(features)), np.empty(len(tiles.folds))
+    stacked, unseen, alone_of_images = np.empty(len(features)), np.empty(len(features)), tiles.worst(alone)
     for fold in np.unique(tiles.folds):
         mine = tiles.folds == fold
         stack, offset = fit_logistic(features[chosen[~mine]], tiles.is_defective[~mine], _STACK_C, is_monotonic=True)
         every = features @ stack + offset
+        limit = _limit(tiles.worst(every)[~mine], alone_of_images[~mine], tiles.is_defective[~mine], costs)
         of_tiles = mine[tiles.owners]
-        logits[of_tiles] = every[of_tiles]
-        others, is_defective = tiles.worst(every)[~mine], tiles.is_defective[~mine]
-        limits[mine] = costs.limit(others[~is_defective], others[is_defective])
-    return logits, limits
+        stacked[of_tiles] = every[of_tiles]
+        unseen[of_tiles] = np.maximum(every - limit, alone)[of_tiles]
+    return stacked, unseen
+
+
+def _limit(stacked: _Scores, alone: _Scores, is_defective: NDArray[np.bool_], costs: Costs) -> float:
+    """Return the limit of the stacked logits of images; those that the map alone rejects are above all others."""
+    values = np.where(rejected(alone, 0.0), float(stacked.max()) + 1, stacked)
+    return costs.limit(values[~is_defective], values[is_defective])
 
 
 def _fit_tiles(tiles: LabelledTiles, learned: NDArray[np.int64]) -> Head:

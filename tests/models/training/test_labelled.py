@@ -13,6 +13,7 @@ from models.explain import heat_map
 from models.training.auroc import auroc
 from models.training.labelled import Costs, cheapest_limit, fit_head
 from models.training.labelled_tiles import LabelledImages, LabelledTiles
+from models.training.limits import rejected
 from models.training.result import TrainingResult
 from models.training.synthetic import add_defect
 from models.training.train import TrainingOptions, train
@@ -115,8 +116,7 @@ def test_the_graph_has_the_scores_of_the_training(result: TrainingResult, tmp_pa
     for path in result.paths[:3]:
         image = read_image(path, best.extractor.spec)
         distances = best.fit.model.distances(best.extractor.features(image))
-        features = head.standardised(pooled.features(image)[0])
-        logit = features @ head.weights + head.map_weight * scores_of(distances)[0] + head.bias
+        logit = head.logits(pooled.features(image)[0], scores_of(distances)[0])
         score = inspect_image(path.read_bytes(), model).score
         assert score == pytest.approx(1 / (1 + np.exp(-logit)), abs=0.005)
 
@@ -129,7 +129,7 @@ def test_noise_is_not_learned() -> None:
         pooled = rng.normal(0, 30, (count, 300)).astype(np.float32)
         return LabelledImages(pooled, rng.normal(shift, 1, count), np.arange(count) % 5, np.arange(count))
 
-    fit = fit_head(images(100, 0.0), images(40, 0.0), ["noise"] * 40, Costs(1.0, 0.02))
+    fit = fit_head(images(100, 0.0), images(40, 0.0), ["noise"] * 40, Costs(1.0, 0.02), 4.0)
     assert 0.35 < fit.figures.auroc < 0.65
     assert fit.head.map_weight >= 0
 
@@ -142,9 +142,29 @@ def test_a_score_that_helps_is_used() -> None:
     bad = LabelledImages(
         rng.normal(0, 1, (30, 5)).astype(np.float32), rng.normal(3, 1, 30), np.arange(30) % 5, np.arange(30)
     )
-    fit = fit_head(good, bad, ["shifted"] * 30, Costs(1.0, 0.02))
+    fit = fit_head(good, bad, ["shifted"] * 30, Costs(1.0, 0.02), 4.0)
     assert fit.figures.auroc > 0.95
     assert fit.head.map_weight > 0
+
+
+def test_what_the_map_alone_rejects_is_rejected_by_a_head_that_has_not_seen_such_defects() -> None:
+    """The map does not see the defects that are learned, and gets no weight; it still finds other ones."""
+    rng = np.random.default_rng(3)
+
+    def images(count: int, shift: float) -> LabelledImages:
+        pooled = rng.normal(0, 1, (count, 5)).astype(np.float32)
+        pooled[:, 0] += shift
+        return LabelledImages(pooled, rng.normal(0, 1, count) - shift / 8, np.arange(count) % 5, np.arange(count))
+
+    good, limit = images(100, 0.0), 2.5
+    for shift in (8.0, 0.0):  # defects that the head sees, and such that neither sees
+        fit = fit_head(good, images(30, shift), ["faint"] * 30, Costs(0.2, 0.02), limit)
+        scores = np.array([limit - 0.01, limit, 10.0])
+        found = fit.head.logits(np.zeros((3, 5)), scores)
+        assert rejected(found, 0.0).tolist() == [False, True, True]
+        (count, all_good) = fit.figures.overkill
+        assert count >= int((good.map_scores >= limit).sum())
+        assert count <= 0.05 * all_good
 
 
 def tiles_of_images(count: int, seed: int, *, is_defective: bool) -> LabelledImages:
@@ -164,7 +184,7 @@ def test_of_a_defective_image_the_tile_with_the_defect_is_learned(monkeypatch: p
     monkeypatch.setattr("models.training.labelled_tiles.GOOD_TILES", most)
     good, defective = (tiles_of_images(count, count, is_defective=count == 40) for count in (100, 40))
     by_map = [np.maximum.reduceat(each.map_scores, np.arange(0, len(each.map_scores), 6)) for each in (good, defective)]
-    fit = fit_head(good, defective, ["hole"] * 40, Costs(1.0, 0.02))
+    fit = fit_head(good, defective, ["hole"] * 40, Costs(1.0, 0.02), 4.0)
     assert auroc([*by_map[0], *by_map[1]], [False] * 100 + [True] * 40) < 0.85
     assert fit.figures.auroc > 0.95
     assert fit.head.weights[:3].min() > 2 * np.abs(fit.head.weights[3:]).max()
@@ -193,7 +213,7 @@ def test_one_image_with_a_feature_far_outside_does_not_spoil_the_head() -> None:
 
     good, bad = images(100, 0.0), images(30, 2.0)
     good.pooled[3, 0] = 50.0
-    fit = fit_head(good, bad, ["shifted"] * 30, Costs(1.0, 0.02))
+    fit = fit_head(good, bad, ["shifted"] * 30, Costs(1.0, 0.02), 4.0)
     assert fit.head.weights[1:].min() > 0
     ordered = np.sort(fit.good_logits)
     assert ordered[-1] - np.median(ordered) < 3 * (ordered[-2] - np.median(ordered))

@@ -271,7 +271,7 @@ def test_pixels_and_a_head_are_one_graph(tmp_path: Path) -> None:
     for path in result.paths[:3]:
         image = best.extractor.read(path)
         of_map = best.fit.model.distances(best.extractor.features(image)).max()
-        logit = head.standardised(pooled.features(image)[0]) @ head.weights + head.map_weight * of_map + head.bias
+        logit = head.logits(pooled.features(image)[0], of_map)
         assert inspect_image(path.read_bytes(), model).score == pytest.approx(1 / (1 + np.exp(-logit)), abs=0.005)
     new = [inspect_image(encoded(moved_board(100 + each, missing=True)), model).verdict for each in range(10)]
     assert new.count(Verdict.NOT_OK) >= 9

@@ -153,7 +153,7 @@ def test_defective_parts_are_learned_with_tiles(parts: Path, tmp_path: Path) -> 
     for path in result.paths[:3]:
         image = best.extractor.read(path)
         of_map = scores_of(best.fit.model.distances(best.extractor.features(image)))
-        logits = head.standardised(pooled.features(image)) @ head.weights + head.map_weight * of_map + head.bias
+        logits = head.logits(pooled.features(image), of_map)
         score = inspect_image(path.read_bytes(), model).score
         assert score == pytest.approx(1 / (1 + np.exp(-logits.max())), abs=0.005)
 
