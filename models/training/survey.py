@@ -15,6 +15,7 @@ import numpy as np
 
 from models.image_folder import list_images
 from models.remarks import NOT_ALIGNED, Remark, RemarkKind
+from models.training.masks import without_masks
 from models.training.recipe import Colour
 from schemas.errors import SettingsError
 from schemas.plain_files import real_path
@@ -28,8 +29,6 @@ GOOD_FOLDERS = frozenset(
     {"good", "ok", "io", "normal", "nominal", "functional", "pass", "passed", "accept", "no_defect", "good_parts"}
 )
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
-#: Names of folders of masks, which mark the defects of other images, in lower case.
-_MASK_FOLDERS = frozenset({"ground_truth", "groundtruth", "gt", "mask", "masks", "mask_images", "annotations"})
 #: Most images that are learned from; more are sampled evenly.
 MOST_IMAGES = 2_000
 #: Folder names that an error lists.
@@ -76,8 +75,8 @@ class TrainingFolder:
         (``good``, ``ok``, ``normal`` ...) hold good parts, and every other one is a kind of defect. If the folder
         itself has such a name, all parts in it are good, and its sub-folders are lots. Folders further down are not
         told apart: a folder of good parts beside others there, or within a kind of defect, is refused, and so are
-        several folders without such a name that lie in the only sub-folder. Folders of masks
-        (``ground_truth``, ``masks`` ...) are left out on every level, unless they are named as good parts.
+        several folders without such a name that lie in the only sub-folder. Masks are left out on every level, see
+        `models.training.masks`.
 
         Parameters
         ----------
@@ -94,7 +93,7 @@ class TrainingFolder:
             If nothing says which parts are good, or if a folder of good parts is on another level.
         """
         found = list_images(root)
-        images, mask_notes = _without_masks(root, found.images, good)
+        images, mask_notes = without_masks(root, found.images, good)
         notes = (*found.notes, *mask_notes)
         top = {path: path.relative_to(root).parts[0] if path.parent != root else "" for path in images}
         folders = sorted(set(top.values()) - {""})
@@ -169,26 +168,6 @@ def _question(root: Path, images: Sequence[Path]) -> str:
 
 def _listed(folders: Sequence[str]) -> str:
     return ", ".join(map(file_text, folders[:_LISTED])) + (" ..." if len(folders) > _LISTED else "")
-
-
-def _without_masks(root: Path, images: Sequence[Path], good: Sequence[str]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """Return the images that lie in no folder of masks, and a line about the others; all images if all do."""
-    masks = Counter[str]()
-    kept = []
-    for path in images:
-        folders = path.relative_to(root).parts[:-1]
-        name = next((each for each in folders if each.lower() in _MASK_FOLDERS and each not in good), None)
-        if name is None:
-            kept.append(path)
-        else:
-            masks[file_text(name)] += 1
-    count = masks.total()
-    if not count or not kept:
-        return tuple(images), ()
-    what = "image is" if count == 1 else "images are"
-    return tuple(kept), (
-        f"{count} {what} left out, as masks of defects by the name of the folder: {', '.join(sorted(masks))}",
-    )
 
 
 def _check_levels(root: Path, images: Sequence[Path], chosen: set[str]) -> None:

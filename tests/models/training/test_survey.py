@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from models.training.survey import Survey, TrainingFolder, sampled
@@ -55,6 +57,51 @@ def test_masks_are_named(tmp_path: Path) -> None:
     assert list(folder.notes) == [
         "3 images are left out, as masks of defects by the name of the folder: ground_truth, gt"
     ]
+
+
+def picture(path: Path, *, is_mask: bool) -> None:
+    """Write a photo, or a mask: black with a white square."""
+    pixels = np.zeros((40, 30), np.uint8) if is_mask else np.arange(1200).reshape(40, 30).astype(np.uint8)
+    pixels[5:9, 5:9] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+
+
+@pytest.mark.parametrize(
+    ("photo", "mask"),
+    [("7.jpg", "7.png"), ("7.PNG", "7_mask.png"), ("7.png", "7_GT.png"), ("Part0.jpg", "Part0_label.bmp")],
+)
+def test_masks_beside_their_images_are_no_parts(photo: str, mask: str, tmp_path: Path) -> None:
+    for name in ("good/imgs", "crack"):
+        picture(tmp_path / name / photo, is_mask=False)
+        picture(tmp_path / name / mask, is_mask=True)
+    folder = TrainingFolder.read(tmp_path)
+    assert (folder.good, folder.defects) == (
+        (tmp_path / "good/imgs" / photo,),
+        {"crack": (tmp_path / "crack" / photo,)},
+    )
+    [note] = folder.notes
+    assert note.startswith("2 images are left out, as masks of defects with the name of the image beside them")
+    assert note.endswith(f"such as crack/{mask}")
+
+
+@pytest.mark.parametrize(
+    ("names", "are_masks"),
+    [
+        (("a.png", "a.bmp"), (True, True)),  # outlines of parts, saved twice
+        (("a.png", "a_label.png"), (False, False)),  # a bottle, and its label
+        (("a.png", "b_mask.png"), (False, True)),
+        (("1.png", "2.png"), (False, True)),
+    ],
+)
+def test_other_pictures_with_two_values_or_such_names_are_parts(
+    names: tuple[str, ...], are_masks: tuple[bool, ...], tmp_path: Path
+) -> None:
+    for name, is_mask in zip(names, are_masks, strict=True):
+        picture(tmp_path / name, is_mask=is_mask)
+    folder = TrainingFolder.read(tmp_path)
+    assert {path.name for path in folder.good} == set(names)
+    assert not folder.notes
 
 
 def test_lots_of_a_folder_of_good_parts_are_good(tmp_path: Path) -> None:
