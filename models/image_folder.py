@@ -26,6 +26,9 @@ _FOLDERS = frozenset(
 _FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 #: Files that are still being copied or edited.
 _UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".swp", "~")
+_ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst")
+#: Reason why an archive is refused in place of images, with what to do.
+UNPACK = "an archive; unpack it, and name the directory with the images"
 #: Kind of a file in a folder, see `walk_files`.
 FileKind = Literal["image", "other", "skipped", "unlisted"]
 
@@ -114,6 +117,30 @@ def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
     for path, kind in walk_files(folder, recursive=recursive):
         found[kind].append(path)
     return ImageFolder(*(tuple(found[kind]) for kind in ("image", "other", "skipped", "unlisted")))
+
+
+def why_no_folder(path: Path) -> str:
+    """Return the reason why a path is no folder, with what to do.
+
+    Examples
+    --------
+    >>> why_no_folder(Path("/nowhere"))
+    'no such directory'
+    """
+    if not os.path.exists(path):
+        return "no such directory"
+    return UNPACK if is_archive(path) else "a file, not a directory"
+
+
+def is_archive(path: PurePath) -> bool:
+    """Return True if a file is a packed folder, by its name.
+
+    Examples
+    --------
+    >>> is_archive(PurePath("lot 7.tar.GZ")), is_archive(PurePath("a.png"))
+    (True, False)
+    """
+    return path.name.lower().endswith(_ARCHIVES)
 
 
 def walk_files(folder: Path, *, recursive: bool = True) -> Iterator[tuple[Path, FileKind]]:

@@ -77,9 +77,8 @@ def darkness(pixels: NDArray[Any], depth: int | None = None) -> tuple[Remark, ..
     most = (brightest + 1) * 256
     if depth is None:
         text = (
-            f"its 16-bit samples stay below {most} of 65535: if the camera has 10, 12 or 14 bits, give the number to "
-            "`inspection produce --bit-depth`, or as bit_depth in the input of the manifest, which `inspection train "
-            "--bit-depth` writes"
+            f"its 16-bit samples stay below {most} of 65535: state --bit-depth 12 if the camera has 12 bits, or 10 or "
+            "14, to `inspection train`, `model init` or `produce`; in a manifest it is bit_depth of the input"
         )
     else:
         text = (

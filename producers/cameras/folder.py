@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.image_folder import list_images, read_image_file
+from models.image_folder import list_images, read_image_file, why_no_folder
 from producers.camera import Capture
 from schemas.errors import PluginError
 from schemas.text import file_text
@@ -53,6 +53,8 @@ class FolderCamera:
     def open(self) -> None:
         """List the files."""
         if not self._directory.is_dir():
+            if self._directory.exists():
+                raise PluginError(f"{self._directory}: {why_no_folder(self._directory)}")
             raise PluginError(f"no folder {self._directory}")
         try:
             found = list_images(self._directory, recursive=self._recursive)

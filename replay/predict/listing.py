@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.image_folder import others_note, skipped_note, unlisted_note, walk_files
+from models.image_folder import UNPACK, is_archive, others_note, skipped_note, unlisted_note, walk_files
 from schemas.errors import SettingsError
 
 
@@ -65,7 +65,7 @@ def list_files(arguments: Sequence[str], counts: ListingCounts) -> Iterator[Path
     Raises
     ------
     SettingsError
-        If an argument names nothing.
+        If an argument names nothing, or an archive.
 
     Examples
     --------
@@ -94,6 +94,8 @@ def list_files(arguments: Sequence[str], counts: ListingCounts) -> Iterator[Path
 
 def _of_argument(argument: str, counts: ListingCounts) -> Iterator[Path]:
     if os.path.lexists(argument):
+        if is_archive(Path(argument)) and not os.path.isdir(argument):
+            raise SettingsError(f"{argument}: {UNPACK}")
         yield from _of_path(Path(argument), counts)
         return
     if not glob.has_magic(argument):

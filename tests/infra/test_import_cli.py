@@ -22,6 +22,7 @@ from tests.support.saved_models import FLOAT, IMAGE, saved_model
         (["--output", "scores"], "--output 'scores': ROLE=NAME"),
         (["--labels", "good,good"], "--labels 'good,good': different names"),
         (["--images", "none"], "--images none: no such directory"),
+        (["--images", "model/saved_model.pb"], "--images model/saved_model.pb: a file, not a directory"),
         (["--out", "images"], "images exists and is no model package"),
         (["--python", "none"], "--python none: No such file or directory"),
     ],

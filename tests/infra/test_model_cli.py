@@ -201,7 +201,10 @@ def test_check_of_nothing(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "ERROR   manifest: " in done.stdout
     (tmp_path / "empty").mkdir()
-    for images, line in (("nowhere", "no such directory"), ("empty", "no image in it")):
+    (tmp_path / "lot.zip").touch()
+    for images, line in (
+        ("nowhere", "no such directory"), ("empty", "no image in it"), ("lot.zip", "an archive; unpack it"),
+    ):  # fmt: skip
         done = run("check", default_model_path(), "--images", tmp_path / images)
         assert line in str(done.exception)
 

@@ -39,6 +39,7 @@ def test_a_folder_becomes_a_package(tmp_path: Path) -> None:
     ("make", "line"),
     [
         (lambda folder: None, "no such directory"),
+        (lambda folder: folder.write_bytes(b"GIF89a"), "images: a file, not a directory"),
         (lambda folder: folder.mkdir(), "has no images"),
         (lambda folder: (folder.mkdir(), (folder / "a.png").write_bytes(b"no image")), "0 different images"),
     ],
@@ -48,6 +49,13 @@ def test_a_folder_without_images_ends_in_one_line(make, line: str, tmp_path: Pat
     done = run("--images", tmp_path / "images", "--out", tmp_path / "model")
     assert isinstance(done.exception, SettingsError)
     assert line in str(done.exception)
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    archive = tmp_path / "lot 7.ZIP"
+    archive.write_bytes(b"PK")
+    done = run("--images", archive, "--out", tmp_path / "model")
+    assert str(done.exception) == (f"--images {archive}: an archive; unpack it, and name the directory with the images")
 
 
 def test_a_package_that_cannot_be_written_ends_in_one_line(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from producers.camera import Capture
 from producers.cameras.folder import FolderCamera
 from producers.spool import find_spools
 from replay.analysis.golden import load_golden
+from schemas.errors import PluginError
 
 LEFT_BY_TOOLS = [
     ".ipynb_checkpoints/a-checkpoint.png", "good/.ipynb_checkpoints/a-checkpoint.png", "good/._a.png",
@@ -24,6 +25,13 @@ LEFT_BY_TOOLS = [
     "$RECYCLE.BIN/a.png", "lost+found/a.png", "good/~$a.png", "Thumbs.db", "good/desktop.ini", "good/c.png.part",
     "good/.syncthing.c.png.tmp",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["lot.zip", "lot.TAR.GZ"])
+def test_a_camera_of_an_archive_says_to_unpack_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(PluginError, match=f"{name}: an archive; unpack it, and name the directory with the images"):
+        FolderCamera(tmp_path / name).open()
 
 
 def png(grey: int) -> bytes:

@@ -164,6 +164,7 @@ def test_signals_of_the_output_are_those_of_held_out_images(make_package, images
     [
         (["--images", "nowhere"], "no such directory"),
         (["--images", ".", "--held-out", "nowhere"], "no such directory"),
+        (["--images", "lot.tar.gz"], "--images lot.tar.gz: an archive; unpack it"),
         (["--images", "empty"], "0 images; 50 are needed"),
         (["--images", "bad"], "take it out"),
     ],
@@ -172,6 +173,7 @@ def test_the_command_says_what_is_wrong(make_package, tmp_path, monkeypatch, arg
     package = make_package()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "lot.tar.gz").touch()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.png").write_bytes(b"no image")
     done = CliRunner().invoke(app, ["reference", str(package), *arguments])

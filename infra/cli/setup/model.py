@@ -58,13 +58,13 @@ def reference(
     from rich.progress import track
 
     from models.errors import ImageError
-    from models.image_folder import list_images, read_image_file
+    from models.image_folder import list_images, read_image_file, why_no_folder
     from models.measure_reference import REFERENCE_NAME, measure_reference, write_reference
     from models.package import load_model
 
     for option, folder in (("--images", images), ("--held-out", test_images)):
         if folder is not None and not folder.is_dir():
-            raise SettingsError(f"{option} {folder}: no such directory")
+            raise SettingsError(f"{option} {folder}: {why_no_folder(folder)}")
     loaded = load_model(package)
     reading, count = images, 0
 

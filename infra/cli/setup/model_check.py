@@ -33,13 +33,13 @@ def check(
 
     inspection model check my_model/ --images parts/
     """
-    from models.image_folder import list_images
+    from models.image_folder import list_images, why_no_folder
     from models.package_report import check_package
 
     paths: list[Path] = []
     if images is not None:
         if not images.is_dir():
-            raise SettingsError(f"--images {images}: no such directory")
+            raise SettingsError(f"--images {images}: {why_no_folder(images)}")
         try:
             found = list_images(images)
         except OSError as error:

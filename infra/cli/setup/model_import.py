@@ -128,6 +128,7 @@ def import_model(
     """
     from rich.console import Console
 
+    from models.image_folder import why_no_folder
     from models.importers.environment import interpreter, is_ready
     from models.importers.import_model import choose_images
     from models.importers.import_model import import_model as run
@@ -135,7 +136,7 @@ def import_model(
     from models.training.package_folder import check_place
 
     if not images.is_dir():
-        raise SettingsError(f"--images {images}: no such directory")
+        raise SettingsError(f"--images {images}: {why_no_folder(images)}")
     check_place(out, overwrite=overwrite)
     given = {
         "task": task, "colour": colour, "layout": layout, "size": size, "scale": scale, "mean": mean, "std": std,

@@ -103,6 +103,7 @@ def train(
     from rich.progress import Progress, TaskID
 
     try:
+        from models.image_folder import why_no_folder
         from models.input_text import parse_roi, parse_samples, parse_tiles
         from models.training.features import InspectedPart
         from models.training.package_folder import check_place
@@ -116,7 +117,7 @@ def train(
     from transport.machine import usable_cores
 
     if not images.is_dir():
-        raise SettingsError(f"--images {images}: no such directory")
+        raise SettingsError(f"--images {images}: {why_no_folder(images)}")
     check_place(out, overwrite=overwrite)
     if tiles is None and tile_overlap:
         raise SettingsError("--tile-overlap is for --tiles")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def test_remarks_on_the_images_are_warnings(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{number:02}.png"), good_part(number).astype(np.uint16) * 16)
     [line] = [line for line in train(tmp_path, QUICK).warnings if "low-16-bit" in line]
     assert line.startswith("12 images, low-16-bit: its 16-bit samples stay below")
+    assert re.match(r"[^:]*: its 16-bit samples stay below \d+ of 65535: state --bit-depth 12 if", line)
     stated = dataclasses.replace(QUICK, part=InspectedPart(samples=parse_samples(12, "low")))
     assert not [line for line in train(tmp_path, stated).warnings if "low-16-bit" in line]
 

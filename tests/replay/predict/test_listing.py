@@ -137,3 +137,12 @@ def test_a_folder_that_vanishes_is_reported(folder: Path) -> None:
     (folder / "z" / "y").rmdir()
     (folder / "z").rmdir()
     assert [path.name for path, kind in walk if kind == "unlisted"] == ["z"]
+
+
+@pytest.mark.parametrize("name", ["lot.zip", "lot.tar.gz"])
+def test_an_archive_is_to_be_unpacked(name: str, folder: Path) -> None:
+    (folder / name).touch()
+    with pytest.raises(SettingsError, match=f"^images/{name}: an archive; unpack it, and name the directory"):
+        listed(f"images/{name}")
+    # Beside images it is a file that is no image.
+    assert listed("images")[1].others == 2
