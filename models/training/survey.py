@@ -159,6 +159,17 @@ def _question(root: Path, images: Sequence[Path]) -> str:
     asked = Path(os.path.commonpath([path.parent for path in images]))
     below = [path.relative_to(asked).parts[:-1] for path in images]
     loose = " and images beside them" if () in below else ""
+    within: dict[str, set[str]] = {}
+    for first, second in {parts[:2] for parts in below if len(parts) > 1}:
+        within.setdefault(second, set()).add(first)
+    repeated = sorted(name for name, firsts in within.items() if len(firsts) > 1)
+    if len(repeated) > 1:
+        # Each of the folders, as of a day, may hold good and defective parts: none is to be named as that of good ones.
+        return (
+            f"{file_text(asked)} has the folders {_listed(sorted({parts[0] for parts in below if parts}))}{loose}, and "
+            f"several of them have {_listed(repeated)}: put all good parts into one folder, and those of each kind of "
+            "defect into one beside it, or state with --good . that all parts are good"
+        )
     there = "" if asked == root else f"state --images {shlex.quote(file_text(asked))} and "
     return (
         f"{file_text(asked)} has the folders {_listed(sorted({parts[0] for parts in below if parts}))}{loose}: {there}"

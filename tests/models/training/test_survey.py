@@ -173,6 +173,23 @@ def test_an_empty_folder_of_good_parts_is_not_replaced_by_another(tmp_path: Path
         TrainingFolder.read(tmp_path / "parts")
 
 
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (["d1/fine/a.png", "d1/torn/b.png", "d2/fine/c.png", "d2/torn/d.png"], "d1, d2, and several of them have fine"),
+        (["d1/fine/a.png", "d2/fine/c.png", "d2/torn/d.png", "d3/torn/e.png"], "put all good parts into one folder"),
+        (["x/d1/fine/a.png", "x/d1/torn/b.png", "x/d2/fine/c.png", "x/d2/torn/d.png"], "x has the folders d1, d2, and"),
+        (["d1/fine/a.png", "d2/torn/d.png"], "name those of good parts with --good NAME"),
+        (["fine/d1/a.png", "torn/d1/d.png"], "name those of good parts with --good NAME"),
+    ],
+)
+def test_of_days_that_have_good_and_bad_parts_none_is_to_be_named(names: list[str], line: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        TrainingFolder.read(make(tmp_path / "parts", *names))
+    assert line in str(refused.value)
+    assert ("--good NAME" in str(refused.value)) == ("--good NAME" in line)
+
+
 def test_images_beside_the_folders_are_counted(tmp_path: Path) -> None:
     folder = TrainingFolder.read(make(tmp_path / "parts", "good/a.png", "b.png"))
     assert (len(folder.good), folder.loose) == (1, 1)
