@@ -115,10 +115,10 @@ def find_standardisation(
             return []  # named when all images are read
         return [image.tile(tile, spec).tensor for tile in sampled(inspected_tiles(image.region, spec), _MEASURED_TILES)]
 
-    def reported() -> Iterator[NDArray[np.uint8]]:
+    def reported() -> Iterator[list[NDArray[np.uint8]]]:
         for done, found in enumerate(in_threads(inputs, chosen, threads)):
             report("measuring brightness", done, len(chosen))
-            yield from found
+            yield found
 
     return Standardisation.of(reported())
 

@@ -7,7 +7,7 @@ good one is still darker after the standardisation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,10 @@ class Standardisation:
     Examples
     --------
     >>> dark, bright = (np.full((1, 1, 8, 8), level, np.uint8) for level in (100, 140))
-    >>> found = Standardisation.of([dark, bright])
+    >>> found = Standardisation.of([[dark], [bright]])
     >>> found.means, found.deviations
     ((100.0, 140.0), (4.0, 4.0))
-    >>> Standardisation.of([dark, dark + 1]) is None
+    >>> Standardisation.of([[dark, bright], [dark, bright]]) is None
     True
     """
 
@@ -45,17 +45,19 @@ class Standardisation:
     deviations: tuple[float, float]
 
     @classmethod
-    def of(cls, images: Iterable[NDArray[np.uint8]]) -> Standardisation | None:
+    def of(cls, images: Iterable[Sequence[NDArray[np.uint8]]]) -> Standardisation | None:
         """Return the standardisation for good images; None if all have about the same brightness.
 
         Parameters
         ----------
         images
-            Inputs of the network, ``(1, channels, height, width)``: images, or their tiles.
+            Tiles of each image, as the network gets them, ``(1, channels, height, width)``; without tiles there is one.
         """
-        found = np.array([(float(image.mean()), float(image.std())) for image in images])
-        if not len(found) or found[:, 0].std() < _LEAST_VARIATION * found[:, 0].mean():
+        by_image = [[(float(tile.mean()), float(tile.std())) for tile in tiles] for tiles in images]
+        brightness = np.array([np.mean([mean for mean, _ in tiles]) for tiles in by_image if tiles])
+        if not len(brightness) or brightness.std() < _LEAST_VARIATION * brightness.mean():
             return None
+        found = np.array([tile for tiles in by_image for tile in tiles])
         found[:, 1] = np.maximum(found[:, 1], _LEAST_DEVIATION)
         (mean, deviation), (most_mean, most_deviation) = found.min(axis=0).tolist(), found.max(axis=0).tolist()
         return cls((mean, most_mean), (deviation, most_deviation))

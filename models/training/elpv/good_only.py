@@ -53,7 +53,7 @@ def main() -> None:
     (package / REPORT_NAME).unlink(missing_ok=True)
     manifest: dict[str, Any] = yaml.safe_load((package / MANIFEST_NAME).read_text(encoding="utf-8"))
     manifest["name"] = manifest["decision"]["recipe_id"] = "elpv-good-only"
-    manifest["version"] = "2.0.0"
+    manifest["version"] = "3.0.0"
     anomaly, limit = manifest["anomaly"], limit_of(package, args.overkill)
     anomaly["high"] = round(2 * limit - anomaly["low"], 6)
     manifest["training"] |= {

@@ -154,7 +154,7 @@ def _manifest(network: Model, sha256: str) -> dict[str, Any]:
     return {
         "manifest_version": 1,
         "name": "elpv-stacked",
-        "version": "1.0.0",
+        "version": "2.0.0",
         "task": "classification",
         "file": "model.onnx",
         "sha256": sha256,
