@@ -34,8 +34,8 @@ MEMORY_VARIABLE, SECONDS_VARIABLE = "INSPECTION_MODEL_MEMORY_MIB", "INSPECTION_M
 SHIPPED = frozenset(
     {
         "0f588f2cc4c4b45637eb886529860122e63c6650b97ccc6f38e07f66c0ad83bf",
-        "c2898cf43f9046d54b139bd361ed05aa3b4bfcd4dd77e5cfdd48b1a9bfaa3799",
-        "230ab8a08882942760be5fa67d2964a79e60510e1c9267860546107616ed4c9f",
+        "31e6e854ba3c864a4dc037be31c6d6aba4859fd837b4e24c051e7d1c8878b53d",
+        "4c2884d9a7ba65f3ce3f6dca81b320297a9f2f2376abed2690b8946492d31e89",
     }
 )
 _CHILD = Path(__file__).with_name("trial_child.py")
