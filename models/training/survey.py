@@ -33,6 +33,11 @@ _FIRST_WORD = re.compile(r"[^\W\d_]+")
 MOST_IMAGES = 2_000
 #: Folder names that an error lists.
 _LISTED = 5
+#: Cure for folders, as of days, that hold good and defective parts each.
+_SORT = (
+    "put all good parts into one folder, and those of each kind of defect into one beside it, or state with --good . "
+    "that all parts are good"
+)
 #: Files that cannot be read and are named one by one.
 _NAMED = 5
 #: Most sizes of good images to which those of defective ones are compared, and share that may differ.
@@ -167,8 +172,7 @@ def _question(root: Path, images: Sequence[Path]) -> str:
         # Each of the folders, as of a day, may hold good and defective parts: none is to be named as that of good ones.
         return (
             f"{file_text(asked)} has the folders {_listed(sorted({parts[0] for parts in below if parts}))}{loose}, and "
-            f"several of them have {_listed(repeated)}: put all good parts into one folder, and those of each kind of "
-            "defect into one beside it, or state with --good . that all parts are good"
+            f"several of them have {_listed(repeated)}: {_SORT}"
         )
     there = "" if asked == root else f"state --images {shlex.quote(file_text(asked))} and "
     return (
@@ -189,12 +193,21 @@ def _check_levels(root: Path, images: Sequence[Path], chosen: set[str]) -> None:
         first = next((level for level, name in enumerate(parts) if name.lower() in GOOD_FOLDERS), 0)
         if first:
             deep.add(parts[: first + 1])
-    for found in sorted(deep):
+
+    def beside(found: tuple[str, ...]) -> set[str]:
         above = found[:-1]
-        beside = {
-            parts[len(above)].lower() for parts in folders if len(parts) > len(above) and parts[: len(above)] == above
-        }
-        if beside - GOOD_FOLDERS or (chosen and found[0] not in chosen):
+        names = (parts[len(above)] for parts in folders if len(parts) > len(above) and parts[: len(above)] == above)
+        return {name for name in names if name.lower() not in GOOD_FOLDERS}
+
+    mixed = sorted({found[:-1] for found in deep if beside(found)})
+    if len(mixed) > 1:
+        names = _listed([os.path.join(*above) for above in mixed])
+        raise SettingsError(
+            f"{file_text(root)} has good and defective parts in each of {names}: if they are several products, state "
+            f"one, as --images {shlex.quote(file_text(root.joinpath(*mixed[0])))}; if they are one product, {_SORT}"
+        )
+    for found in sorted(deep):
+        if beside(found) or (chosen and found[0] not in chosen):
             aboves = sorted({shlex.quote(file_text(root.joinpath(*each[:-1]))) for each in deep})[:_LISTED]
             raise SettingsError(
                 f"{file_text(root.joinpath(*found))} has the name of good parts, but is not directly in {root}: state "

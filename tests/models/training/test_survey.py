@@ -227,3 +227,9 @@ def test_numbers_and_nouns_agree(tmp_path: Path) -> None:
 def test_a_large_folder_is_sampled() -> None:
     chosen = sampled(range(100_000))
     assert (len(chosen), chosen[0], chosen[-1]) == (2000, 0, 99_950)
+
+
+def test_days_with_good_and_bad_parts_each_are_not_trained_on_alone(tmp_path: Path) -> None:
+    make(tmp_path, "d1/OK/a.png", "d1/NG/b.png", "d2/OK/c.png", "d2/NG/d.png")
+    with pytest.raises(SettingsError, match=r"in each of d1, d2: if .* --images .*d1; if .* put all good parts into"):
+        TrainingFolder.read(tmp_path)
