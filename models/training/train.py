@@ -126,8 +126,9 @@ def train(
     files = sampled(folder.good)
     survey.colour = find_colour(files, RECIPES[0], options.part)
     wanted, alignment, without = _with_alignment(files, survey.colour, options)
-    standardisation = find_standardisation(files, RECIPES[0], survey.colour, options.part, report, options.threads)
-    wanted = [each if each.is_of_pixels else replace(each, standardisation=standardisation) for each in wanted]
+    if not all(each.is_of_pixels for each in wanted):
+        standardisation = find_standardisation(files, RECIPES[0], survey.colour, options.part, report, options.threads)
+        wanted = [each if each.is_of_pixels else replace(each, standardisation=standardisation) for each in wanted]
     lies_anyhow = bool(without) and _why_not_aligned(options) == ""
     extractors, left_out = affordable(
         wanted, survey.colour, len(files),
